@@ -1,0 +1,2 @@
+//! The binary `cardea`.
+fn main() {}

@@ -1,1 +1,3 @@
-//! gateway
+//! API Security Service: the data plane.
+
+pub mod edge;

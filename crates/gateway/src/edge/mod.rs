@@ -1,0 +1,6 @@
+//! The engine: sockets, TLS, HTTP framing, streaming. It knows nothing of tokens; the pipeline knows
+//! nothing of sockets. Only this folder names an HTTP engine.
+
+mod head;
+
+pub use head::{Head, Headers, Repeated, Scheme};

@@ -1,3 +1,4 @@
 //! API Security Service: the data plane.
 
 pub mod edge;
+pub mod upstreams;

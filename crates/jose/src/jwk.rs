@@ -42,7 +42,10 @@ pub(crate) enum Public {
     P256(Vec<u8>),
     Ed25519(Vec<u8>),
     X25519(Vec<u8>),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
 }
 
 impl Jwk {
@@ -97,14 +100,8 @@ impl Jwk {
         alg: &str,
         usage: &str,
     ) -> Result<Secret<String>, JoseError> {
-        let named = [
-            ("d", &self.d),
-            ("p", &self.p),
-            ("q", &self.q),
-            ("dp", &self.dp),
-            ("dq", &self.dq),
-            ("qi", &self.qi),
-        ];
+        let named =
+            [("d", &self.d), ("p", &self.p), ("q", &self.q), ("dp", &self.dp), ("dq", &self.dq), ("qi", &self.qi)];
         let mut private = Vec::new();
         for (name, value) in named {
             if value.is_some() {
@@ -209,8 +206,7 @@ pub(crate) fn generate_rsa(alg: &str, usage: &str) -> Result<Secret<String>, Jos
     let pkcs8: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;
     let parts = der::rsa_parts(pkcs8.as_ref()).ok_or(JoseError::Failed)?;
     let [d, p, q, dp, dq, qi] = &parts.private;
-    let private =
-        [("d", &d[..]), ("p", &p[..]), ("q", &q[..]), ("dp", &dp[..]), ("dq", &dq[..]), ("qi", &qi[..])];
+    let private = [("d", &d[..]), ("p", &p[..]), ("q", &q[..]), ("dp", &dp[..]), ("dq", &dq[..]), ("qi", &qi[..])];
     Ok(new_json(Public::Rsa { n: parts.n, e: parts.e }, alg, usage, &private))
 }
 

@@ -154,9 +154,6 @@ fn open(cek: &ContentKey, parts: &Parts<'_>) -> Option<Vec<u8>> {
 
 impl std::fmt::Debug for DecryptionKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DecryptionKey")
-            .field("kid", &self.kid)
-            .field("alg", &self.algorithm())
-            .finish_non_exhaustive()
+        f.debug_struct("DecryptionKey").field("kid", &self.kid).field("alg", &self.algorithm()).finish_non_exhaustive()
     }
 }

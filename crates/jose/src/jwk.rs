@@ -75,6 +75,11 @@ impl Jwk {
                 let number = |text: &Option<String>| text.as_deref().and_then(hash::base64url_decode);
                 let n = number(&self.n).ok_or(JoseError::BadKey)?;
                 let e = number(&self.e).ok_or(JoseError::BadKey)?;
+                // An exponent of 1 makes every text its own signature; even ones are no exponents at all.
+                let odd = e.last().is_some_and(|last| last % 2 == 1);
+                if !odd || e == [1] || e.first() == Some(&0) || e.len() > 5 {
+                    return Err(JoseError::BadKey);
+                }
                 // RFC 7518 §3.3 and §4.3 demand 2048 bits.
                 match n.first() {
                     Some(0) | None => Err(JoseError::BadKey),

@@ -143,3 +143,26 @@ impl std::fmt::Debug for SealingKey {
         f.write_str("SealingKey(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vectors_of_xaes_256_gcm_come_out() {
+        let nonce = *b"ABCDEFGHIJKLMNOPQRSTUVWX";
+        for (byte, aad, expected) in [
+            (1, "", "zlRu9jycxgdlkjYJszqaGXTpblLa8vz3B14icQ"),
+            (3, "c2sp.org/XAES-256-GCM", "mG7BgyWT31RDoXlDf9CDvz_bQavXQKIfcet2nQ"),
+        ] {
+            let key = SealingKey {
+                message: cmac::Key::new(cmac::AES_256, &[byte; 32]).unwrap(),
+                ..SealingKey::from_root(&[0; 32]).unwrap()
+            };
+
+            let sealed = key.seal_with(nonce, aad.as_bytes(), b"XAES-256-GCM");
+
+            assert_eq!(hash::base64url(&sealed[1 + NONCE_BYTES..]), expected);
+        }
+    }
+}

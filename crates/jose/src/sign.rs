@@ -106,7 +106,7 @@ impl SigningKey {
         Ok(format!("{{\"alg\":\"{}\"{typ},\"kid\":{}}}", self.algorithm, quoted(&self.kid)?))
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, JoseError> {
+    pub(crate) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, JoseError> {
         // The library takes its randomness from its own generator and ignores this argument.
         let random = SystemRandom::new();
         let rsa = |pair: &RsaKeyPair, padding: &'static dyn RsaEncoding| {

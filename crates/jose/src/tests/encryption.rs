@@ -60,8 +60,8 @@ fn a_token_with_one_changed_part_is_not_decrypted() {
         let token = encryption_key(&key).encrypt("", b"content").unwrap();
         let other = encryption_key(&key).encrypt("", b"content").unwrap();
         let other: Vec<&str> = other.split('.').collect();
-        for at in 1..5 {
-            assert_eq!(key.decrypt(&with_part(&token, at, other[at])), Err(Rejected::Decryption), "{name} {at}");
+        for (at, part) in other.iter().enumerate().skip(1) {
+            assert_eq!(key.decrypt(&with_part(&token, at, part)), Err(Rejected::Decryption), "{name} {at}");
             assert_eq!(key.decrypt(&with_part(&token, at, "")), Err(Rejected::Decryption), "{name} {at}");
             assert_eq!(key.decrypt(&with_part(&token, at, "AAAA")), Err(Rejected::Decryption), "{name} {at}");
             assert_eq!(key.decrypt(&with_part(&token, at, "A=")), Err(Rejected::Malformed), "{name} {at}");

@@ -149,7 +149,7 @@ fn a_token_in_another_shape_is_refused() {
         (format!("{good}\n"), Rejected::Malformed),
         (format!("{good}="), Rejected::Malformed),
         (format!("{header}=.{payload}.{signature}"), Rejected::Malformed),
-        (format!("{header}.{payload} .{signature}"), Rejected::Malformed),
+        (format!("{header}.{payload} .{signature}"), Rejected::Signature),
         (format!("{header}.{payload}.+{}", &signature[1..]), Rejected::Malformed),
         (format!("{header}.{payload}.{twin}"), Rejected::Malformed),
         (format!("{header}.{payload}.{}", &signature[..84]), Rejected::Signature),

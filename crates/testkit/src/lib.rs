@@ -1,1 +1,6 @@
-//! testkit
+//! What tests of all crates share: a clock, databases, actors and fakes. A dev-dependency only.
+
+pub mod clock;
+pub mod db;
+
+pub use clock::ManualClock;

@@ -127,7 +127,7 @@ impl Runner {
             return Ok(Answer::Count(count));
         }
         let columns = self.columns.entry(sql).or_insert_with(|| {
-            let names: Vec<Box<str>> = statement.column_names().into_iter().map(Into::into).collect();
+            let names: Vec<Box<str>> = statement.column_names().map(Into::into).collect();
             names.into()
         });
         let columns = columns.clone();

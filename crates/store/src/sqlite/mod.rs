@@ -127,12 +127,7 @@ impl Tx {
         Self { db, turn: None }
     }
 
-    pub(crate) async fn run(
-        &mut self,
-        sql: &'static str,
-        params: &[Value],
-        want: Want,
-    ) -> Result<Answer, StoreError> {
+    pub(crate) async fn run(&mut self, sql: &'static str, params: &[Value], want: Want) -> Result<Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         let run = Run { sql, params: params.to_vec(), want, reply };
         if let Some(held) = &self.turn {

@@ -41,12 +41,7 @@ struct Pending {
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: Connection,
-        turns: Receiver<Queued<Turn>>,
-        topics: Topics,
-        hold: Duration,
-    ) -> Self {
+    pub(super) fn new(connection: Connection, turns: Receiver<Queued<Turn>>, topics: Topics, hold: Duration) -> Self {
         let runner = Runner::new(connection);
         Self { runner, turns, topics, hold, pending: Vec::new(), last_batch: 0, closed: false }
     }

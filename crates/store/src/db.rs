@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::topics::Topics;
 use crate::{Config, Limits, Migration, StoreError, Tx};
@@ -18,6 +19,7 @@ pub struct Db {
 #[derive(Clone)]
 pub(crate) enum Engine {
     Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Db {
@@ -35,7 +37,10 @@ impl Db {
             Config::Sqlite { path } => {
                 Engine::Sqlite(Arc::new(Sqlite::open(path, migrations, limits, topics.clone()).await?))
             }
-            Config::Postgres { .. } => return Err(StoreError::Settings("PostgreSQL is not served yet")),
+            Config::Postgres { url, schema } => {
+                let opened = Postgres::open(url, schema, migrations, limits, topics.clone()).await?;
+                Engine::Postgres(Arc::new(opened))
+            }
         };
         Ok(Self { engine, topics })
     }
@@ -56,6 +61,7 @@ impl Db {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.ping().await,
+            Engine::Postgres(postgres) => postgres.ping().await,
         }
     }
 
@@ -63,6 +69,7 @@ impl Db {
     pub async fn close(self) {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.close().await,
+            Engine::Postgres(postgres) => postgres.close(),
         }
     }
 }
@@ -71,6 +78,7 @@ impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.engine {
             Engine::Sqlite(_) => "Db(SQLite)",
+            Engine::Postgres(_) => "Db(PostgreSQL)",
         })
     }
 }

@@ -14,6 +14,7 @@ mod config;
 mod db;
 mod error;
 mod migrate;
+mod postgres;
 mod row;
 mod sqlite;
 mod topics;

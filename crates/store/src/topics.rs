@@ -21,7 +21,6 @@ impl Topics {
         }
     }
 
-    #[expect(dead_code, reason = "for the listener of PostgreSQL, which comes next")]
     /// After a gap in listening: anything may have been missed.
     pub(crate) fn bump_all(&self) {
         let topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);

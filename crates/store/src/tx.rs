@@ -1,7 +1,7 @@
 //! A transaction.
 
 use crate::db::{Db, Engine};
-use crate::{Row, StoreError, Value, sqlite};
+use crate::{Row, StoreError, Value, postgres, sqlite};
 
 /// A transaction: begun by its first write, ended by [`Tx::commit`], rolled back when dropped.
 ///
@@ -16,6 +16,7 @@ pub struct Tx {
 
 enum EngineTx {
     Sqlite(sqlite::Tx),
+    Postgres(postgres::Tx),
 }
 
 /// What a statement is for.
@@ -36,6 +37,7 @@ impl Tx {
     pub(crate) fn new(db: &Db) -> Self {
         let engine = match &db.engine {
             Engine::Sqlite(db) => EngineTx::Sqlite(sqlite::Tx::new(db.clone())),
+            Engine::Postgres(db) => EngineTx::Postgres(postgres::Tx::new(db.clone())),
         };
         Self { engine, topics: Vec::new(), failed: false }
     }
@@ -84,6 +86,7 @@ impl Tx {
     pub async fn lane(&mut self) -> Result<i64, StoreError> {
         match &mut self.engine {
             EngineTx::Sqlite(_) => Ok(0),
+            EngineTx::Postgres(tx) => tx.lane().await,
         }
     }
 
@@ -94,6 +97,7 @@ impl Tx {
         }
         match self.engine {
             EngineTx::Sqlite(tx) => tx.commit(self.topics).await,
+            EngineTx::Postgres(tx) => tx.commit(self.topics).await,
         }
     }
 
@@ -108,6 +112,7 @@ impl Tx {
         }
         let answer = match &mut self.engine {
             EngineTx::Sqlite(tx) => tx.run(sql, params, want).await?,
+            EngineTx::Postgres(tx) => tx.run(sql, params, want).await?,
         };
         self.failed = false;
         Ok(answer)

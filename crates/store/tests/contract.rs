@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 //! What both engines promise.
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use base::{Clock as _, SystemClock};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::errors::meaning;
-use crate::migrate::{self, Applied, Migration};
 use crate::StoreError;
+use crate::migrate::{self, Applied, Migration};
 
 /// Runs what has not run yet, all in one transaction. An advisory lock keeps two processes apart.
 pub(super) async fn run(config: &Config, schema: &str, migrations: &[Migration]) -> Result<(), StoreError> {

@@ -56,10 +56,9 @@ impl Postgres {
 
 /// The settings in `url`; how it is wrong is not told, since it holds a password.
 fn server(url: &Secret<String>) -> Result<tokio_postgres::Config, StoreError> {
-    let mut config: tokio_postgres::Config = url
-        .expose()
-        .parse()
-        .map_err(|_| StoreError::Settings("the URL of PostgreSQL cannot be read (postgres://user:password@host/name)"))?;
+    let mut config: tokio_postgres::Config = url.expose().parse().map_err(|_| {
+        StoreError::Settings("the URL of PostgreSQL cannot be read (postgres://user:password@host/name)")
+    })?;
     if config.get_ssl_mode() == SslMode::Require {
         return Err(StoreError::Settings("TLS to PostgreSQL is not supported yet; use a socket or a private network"));
     }

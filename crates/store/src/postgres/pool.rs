@@ -57,7 +57,9 @@ impl Pool {
                 "{common}; {durable}; SET statement_timeout TO {hold};
                  SET idle_in_transaction_session_timeout TO {hold}"
             ),
-            reader_settings: format!("{common}; SET statement_timeout TO {wait}; SET default_transaction_read_only TO on"),
+            reader_settings: format!(
+                "{common}; SET statement_timeout TO {wait}; SET default_transaction_read_only TO on"
+            ),
             wait: limits.wait,
             permits: Arc::new(Semaphore::new(writers)),
             slots: Arc::new(Mutex::new(slots.collect())),
@@ -101,7 +103,9 @@ impl Pool {
             Err(StoreError::Unavailable(_)) if connection.is_closed() => {
                 self.reader().await?.run(sql, params, Want::Read).await
             }
-            Err(StoreError::Full(cause)) => Err(StoreError::bug(format!("`read` with a statement that writes: {cause}"))),
+            Err(StoreError::Full(cause)) => {
+                Err(StoreError::bug(format!("`read` with a statement that writes: {cause}")))
+            }
             other => other,
         }
     }
@@ -152,7 +156,9 @@ impl Lease {
 
     pub(super) fn connection(&self) -> Result<&Connection, StoreError> {
         let connection = self.slot.as_ref().and_then(|slot| slot.connection.as_deref());
-        connection.filter(|connection| !connection.is_closed()).ok_or_else(|| StoreError::unavailable("connection lost"))
+        connection
+            .filter(|connection| !connection.is_closed())
+            .ok_or_else(|| StoreError::unavailable("connection lost"))
     }
 }
 

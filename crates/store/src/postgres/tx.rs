@@ -23,12 +23,7 @@ impl Tx {
         Self { db, lease: None, begun: None }
     }
 
-    pub(crate) async fn run(
-        &mut self,
-        sql: &'static str,
-        params: &[Value],
-        want: Want,
-    ) -> Result<Answer, StoreError> {
+    pub(crate) async fn run(&mut self, sql: &'static str, params: &[Value], want: Want) -> Result<Answer, StoreError> {
         if let (Some(lease), Some(begun)) = (&self.lease, &self.begun) {
             if begun.elapsed() >= self.db.hold {
                 return Err(held_too_long());

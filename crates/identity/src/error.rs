@@ -1,0 +1,97 @@
+//! OAuth errors: functions named like the code; the public half is fixed, the cause goes to the log.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+/// An error answer of RFC 6749 §5.2 and its extensions.
+#[derive(Debug)]
+pub struct OAuthError {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub description: &'static str,
+    /// For the log only.
+    pub cause: Option<String>,
+    /// `WWW-Authenticate`, where the client tried that scheme.
+    pub challenge: Option<&'static str>,
+    /// The work done so far is kept although the request failed (for example: a replay revoked the grant).
+    pub keep: bool,
+}
+
+macro_rules! errors {
+    ($($name:ident $status:ident;)*) => {$(
+        pub fn $name(description: &'static str) -> OAuthError {
+            OAuthError::new(StatusCode::$status, stringify!($name), description)
+        }
+    )*};
+}
+
+errors! {
+    invalid_request BAD_REQUEST;
+    invalid_client UNAUTHORIZED;
+    invalid_grant BAD_REQUEST;
+    unauthorized_client BAD_REQUEST;
+    unsupported_grant_type BAD_REQUEST;
+    invalid_scope BAD_REQUEST;
+    invalid_target BAD_REQUEST;
+    unsupported_token_type BAD_REQUEST;
+    invalid_token UNAUTHORIZED;
+    insufficient_scope FORBIDDEN;
+    access_denied FORBIDDEN;
+    temporarily_unavailable SERVICE_UNAVAILABLE;
+    server_error INTERNAL_SERVER_ERROR;
+}
+
+impl OAuthError {
+    fn new(status: StatusCode, code: &'static str, description: &'static str) -> Self {
+        Self { status, code, description, cause: None, challenge: None, keep: false }
+    }
+
+    #[must_use]
+    pub fn cause(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
+        self
+    }
+
+    #[must_use]
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+}
+
+impl From<store::StoreError> for OAuthError {
+    fn from(error: store::StoreError) -> Self {
+        temporarily_unavailable("the service cannot reach its database; try again").cause(error)
+    }
+}
+
+impl From<jose::JoseError> for OAuthError {
+    fn from(error: jose::JoseError) -> Self {
+        server_error("the service could not make the token").cause(error)
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(error.code = self.code, cause, "request failed");
+        }
+        let body = json!({"error": self.code, "error_description": self.description});
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}

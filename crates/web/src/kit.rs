@@ -241,13 +241,14 @@ fn environment(overrides: Option<&Path>, shared: &Shared) -> Result<Environment<
         let text = texts.text(key, |name| values.get::<Value>(name).ok().map(|value| value.to_string()));
         values.assert_all_used().map(|()| text)
     });
+    // Safe as they are: names and paths of ours, from the programme and from configuration.
     let (assets, base) = (shared.assets.clone(), shared.base_path.clone());
     environment.add_function("asset", move |name: &str| {
         let hashed = assets.hashed(name).unwrap_or(name);
-        format!("{base}/assets/{hashed}")
+        Value::from_safe_string(format!("{base}/assets/{hashed}"))
     });
     let base = shared.base_path.clone();
-    environment.add_function("path", move |path: &str| format!("{base}{path}"));
+    environment.add_function("path", move |path: &str| Value::from_safe_string(format!("{base}{path}")));
     Ok(environment)
 }
 

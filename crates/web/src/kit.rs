@@ -29,6 +29,9 @@ struct TextFiles;
 /// Steps that one page may take; a customer's template cannot loop for ever.
 const FUEL: u64 = 5_000_000;
 
+/// A keyed hash (HMAC) under a key that the kit does not see.
+pub type KeyedHash = Box<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>;
+
 /// What a kit is made from.
 pub struct Settings {
     /// The origin of the pages, from configuration, never from a request.
@@ -42,7 +45,7 @@ pub struct Settings {
     /// A folder whose files replace the built-in templates, static files and texts of the same name.
     pub overrides: Option<PathBuf>,
     /// A keyed hash under a key of the kit's own.
-    pub mac: Box<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>,
+    pub mac: KeyedHash,
 }
 
 /// A template or text of the customer that cannot be used.
@@ -60,7 +63,7 @@ pub struct Kit {
     base_path: String,
     site: String,
     cookies: Cookies,
-    mac: Box<dyn Fn(&[u8]) -> [u8; 32] + Send + Sync>,
+    mac: KeyedHash,
     assets: Arc<Assets>,
     /// With the customer's replacements.
     templates: Environment<'static>,

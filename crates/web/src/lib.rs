@@ -20,6 +20,6 @@ pub use browser::{Browser, Forged};
 pub use cookies::{Cookies, SameSite};
 pub use form::{BadForm, Fields};
 pub use headers::{form_target, harden};
-pub use kit::{ErrorPage, Kit, KitError, Page, Settings};
+pub use kit::{ErrorPage, KeyedHash, Kit, KitError, Page, Settings};
 pub use language::Language;
 pub use when::{When, when};

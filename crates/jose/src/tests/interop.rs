@@ -1,17 +1,12 @@
-//! Both ways with three other implementations: `jsonwebtoken`, `jwt-simple` (which shares no
-//! cryptographic code with us) and tokens that `joserfc` made.
+//! Both ways with other implementations: `jsonwebtoken`, `jwt-compact` (which shares no cryptographic
+//! code with us), and tokens that `joserfc` made.
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::signature::{self, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use jwt_simple::prelude::{
-    Claims, Duration, ECDSAP256KeyPairLike as _, ECDSAP256PublicKeyLike as _, ES256KeyPair, ES256PublicKey,
-    EcdhEsA256KWDecryptionKey, Ed25519PublicKey, EdDSAKeyPairLike as _, EdDSAPublicKeyLike as _, HashSet,
-    HeaderOptions, JWTClaims, NoCustomClaims, PS256KeyPair, PS256PublicKey, RS256KeyPair, RS256PublicKey,
-    RSAKeyPairLike as _, RSAPublicKeyLike as _, VerificationOptions, X25519EcdhEsA256KWDecryptionKey,
-};
+use jwt_compact::AlgorithmExt as _;
+use jwt_compact::alg::{Ed25519, Es256};
 
 use super::*;
-use crate::jwe::{DecryptionKey, EncryptionKey};
 use crate::jwk::{Jwk, Public};
 
 /// Far enough for libraries that read the system's clock.
@@ -90,58 +85,41 @@ fn what_jsonwebtoken_signed_we_verify() {
     }
 }
 
-fn options() -> VerificationOptions {
-    VerificationOptions {
-        allowed_issuers: Some(HashSet::from(["https://issuer.test".to_owned()])),
-        allowed_audiences: Some(HashSet::from(["https://api.test".to_owned()])),
-        required_signature_type: Some("at+jwt".to_owned()),
-        artificial_time: Some(Duration::from_secs(1_000)),
-        ..VerificationOptions::default()
-    }
+/// `jwt-compact` knows ES256 and EdDSA.
+fn compact_jwk(algorithm: Algorithm, private: bool) -> jwt_compact::jwk::JsonWebKey<'static> {
+    let jwk = if private { private_jwk(algorithm).to_string() } else { public_jwk(algorithm) };
+    serde_json::from_str(&jwk).unwrap()
 }
 
 #[test]
-fn what_we_signed_jwt_simple_verifies() {
-    for algorithm in Algorithm::ALL {
+fn what_we_signed_jwt_compact_verifies() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
         let token = key(algorithm).sign("at+jwt", &claims()).unwrap();
-        let jwk = public_jwk(algorithm);
+        let jwk = compact_jwk(algorithm, false);
+        let untrusted = jwt_compact::UntrustedToken::new(&token).unwrap();
 
-        let read: JWTClaims<NoCustomClaims> = match algorithm {
-            Algorithm::Es256 => ES256PublicKey::from_jwk(&jwk).unwrap().verify_token(&token, Some(options())),
-            Algorithm::EdDsa => Ed25519PublicKey::from_jwk(&jwk).unwrap().verify_token(&token, Some(options())),
-            Algorithm::Rs256 => RS256PublicKey::from_jwk(&jwk).unwrap().verify_token(&token, Some(options())),
-            Algorithm::Ps256 => PS256PublicKey::from_jwk(&jwk).unwrap().verify_token(&token, Some(options())),
+        let read = match algorithm {
+            Algorithm::Es256 => Es256.validator::<Value>(&(&jwk).try_into().unwrap()).validate(&untrusted),
+            _ => Ed25519.validator::<Value>(&(&jwk).try_into().unwrap()).validate(&untrusted),
         }
         .unwrap();
 
-        assert_eq!(read.subject.as_deref(), Some("alice"));
+        assert_eq!(read.claims().custom["sub"], "alice");
+        assert_eq!(read.claims().expiration.unwrap().timestamp(), 2_000);
+        assert_eq!(read.header().token_type.as_deref(), Some("at+jwt"));
     }
 }
 
 #[test]
-fn what_jwt_simple_signed_we_verify() {
-    let now = Duration::from_secs(1_000);
-    let claims = || {
-        let mut claims = Claims::create(Duration::from_secs(60))
-            .with_issuer("https://issuer.test")
-            .with_audience("https://api.test")
-            .with_subject("alice");
-        claims.issued_at = Some(now);
-        claims.invalid_before = Some(now);
-        claims.expires_at = Some(now + Duration::from_secs(60));
-        claims
-    };
-    for algorithm in Algorithm::ALL {
-        let jwk = private_jwk(algorithm).to_string();
-        let options = HeaderOptions { signature_type: Some("at+jwt".to_owned()), ..HeaderOptions::default() };
+fn what_jwt_compact_signed_we_verify() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa] {
+        let jwk = compact_jwk(algorithm, true);
+        let header = jwt_compact::Header::empty().with_token_type("at+jwt");
+        let claims = jwt_compact::Claims::new(claims());
 
         let token = match algorithm {
-            Algorithm::Es256 => ES256KeyPair::from_jwk(&jwk).unwrap().sign_with_options(claims(), &options),
-            Algorithm::EdDsa => {
-                jwt_simple::algorithms::Ed25519KeyPair::from_jwk(&jwk).unwrap().sign_with_options(claims(), &options)
-            }
-            Algorithm::Rs256 => RS256KeyPair::from_jwk(&jwk).unwrap().sign_with_options(claims(), &options),
-            Algorithm::Ps256 => PS256KeyPair::from_jwk(&jwk).unwrap().sign_with_options(claims(), &options),
+            Algorithm::Es256 => Es256.token(&header, &claims, &(&jwk).try_into().unwrap()),
+            _ => Ed25519.token(&header, &claims, &(&jwk).try_into().unwrap()),
         }
         .unwrap();
 
@@ -150,28 +128,11 @@ fn what_jwt_simple_signed_we_verify() {
 }
 
 #[test]
-fn encryption_works_both_ways_with_jwt_simple() {
-    let jwk = |name: &str| elsewhere()["jwe"][name]["key"].to_string();
-    let ours = |name: &str| DecryptionKey::from_jwk(&Secret::from(jwk(name))).unwrap();
-    let p256 = EcdhEsA256KWDecryptionKey::from_jwk(&jwk("ECDH-ES+A256KW")).unwrap();
-    let x25519 = X25519EcdhEsA256KWDecryptionKey::from_jwk(&jwk("X25519")).unwrap();
-    let claims = || Claims::create(Duration::from_secs(60)).with_subject("alice");
+fn where_signatures_are_unique_ours_is_the_one_of_joserfc() {
+    for algorithm in [Algorithm::EdDsa, Algorithm::Rs256] {
+        let token = elsewhere()["jws"][algorithm.as_str()]["token"].as_str().unwrap().to_owned();
+        let (message, signature) = token.rsplit_once('.').unwrap();
 
-    let to_us = [
-        ("ECDH-ES+A256KW", p256.encryption_key().encrypt(claims()).unwrap()),
-        ("X25519", x25519.encryption_key().encrypt(claims()).unwrap()),
-    ];
-    let to_them = |name: &str| {
-        let key = EncryptionKey::from_jwk(&ours(name).public_jwk()).unwrap();
-        key.encrypt("", lasting_claims().to_string().as_bytes()).unwrap()
-    };
-
-    for (name, token) in to_us {
-        let content: Value = serde_json::from_slice(&ours(name).decrypt(&token).unwrap()).unwrap();
-        assert_eq!(content["sub"], "alice", "{name}");
+        assert_eq!(hash::base64url(&key(algorithm).signature(message.as_bytes()).unwrap()), signature);
     }
-    let read = p256.decrypt_token::<NoCustomClaims>(&to_them("ECDH-ES+A256KW"), None).unwrap();
-    assert_eq!(read.subject.as_deref(), Some("alice"));
-    let read = x25519.decrypt_token::<NoCustomClaims>(&to_them("X25519"), None).unwrap();
-    assert_eq!(read.subject.as_deref(), Some("alice"));
 }

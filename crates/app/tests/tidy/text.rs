@@ -11,7 +11,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
         "only base/time.rs reads the clock",
     ),
     (&["getrandom::", "rand::random", "thread_rng("], &["base/random.rs"], "only base/random.rs makes randomness"),
-    (&["env::var(", "env::var_os(", "env::vars("], &["app/"], "only `app` reads the environment"),
+    (&["env::var(", "env::var_os(", "env::vars("], &["app/", "testkit/db/"], "only `app` reads the environment"),
     (&["aws_lc_rs::"], &["jose/"], "aws-lc-rs is behind `jose`"),
     (&["rusqlite::", "tokio_postgres::", "deadpool_postgres::"], &["store/"], "the drivers are behind `store`"),
     (&["minijinja::", "rust_embed::"], &["web/"], "templates and assets are behind `web`"),

@@ -26,7 +26,8 @@ const PLACEHOLDERS: [&str; 32] = [
     "$18", "$19", "$20", "$21", "$22", "$23", "$24", "$25", "$26", "$27", "$28", "$29", "$30", "$31", "$32",
 ];
 
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+/// None if another process is opening the same new file: the switch to WAL does not wait for it.
+pub(super) fn open(path: &Path) -> Result<Option<Connection>, StoreError> {
     // Nobody else reads what is stored. SQLite gives its other files the permissions of this one.
     OpenOptions::new()
         .create(true)
@@ -35,18 +36,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         .open(path)
         .map_err(|error| StoreError::unavailable(format!("{}: {error}", path.display())))?;
     let connection = connect(path)?;
-    // The switch to WAL does not wait for a process that is doing the same.
-    let mut tries = 0;
-    loop {
-        match connection.pragma_update(None, "journal_mode", "WAL") {
-            Err(error) if tries < 500 && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
-                tries += 1;
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            other => break other.map_err(|error| meaning(&error))?,
-        }
+    match connection.pragma_update(None, "journal_mode", "WAL") {
+        Ok(()) => Ok(Some(connection)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(None),
+        Err(error) => Err(meaning(&error)),
     }
-    Ok(connection)
 }
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {

@@ -16,6 +16,10 @@ use crate::topics::Topics;
 use crate::tx::{Answer, Want};
 use crate::{Limits, Migration, StoreError, Value};
 
+/// Another process that opens the same new file needs some milliseconds.
+const OPENING_TRIES: usize = 500;
+const OPENING_PAUSE: Duration = Duration::from_millis(10);
+
 /// One statement, on its way to a thread.
 struct Run {
     sql: &'static str,
@@ -57,14 +61,24 @@ impl Sqlite {
         limits: Limits,
         topics: Topics,
     ) -> Result<Self, StoreError> {
-        let path = path.to_owned();
-        let migrations = migrations.to_vec();
-        let opened = tokio::task::spawn_blocking(move || Self::start(&path, &migrations, limits, topics)).await;
-        opened.map_err(|error| StoreError::bug(error.to_string()))?
+        for _ in 0..OPENING_TRIES {
+            let (path, migrations, topics) = (path.to_owned(), migrations.to_vec(), topics.clone());
+            let opened = tokio::task::spawn_blocking(move || Self::start(&path, &migrations, limits, topics)).await;
+            if let Some(opened) = opened.map_err(|error| StoreError::bug(error.to_string()))?? {
+                return Ok(opened);
+            }
+            tokio::time::sleep(OPENING_PAUSE).await;
+        }
+        Err(StoreError::unavailable("another process keeps the file locked"))
     }
 
-    fn start(path: &Path, migrations: &[Migration], limits: Limits, topics: Topics) -> Result<Self, StoreError> {
-        let mut writer = connection::open(path)?;
+    fn start(
+        path: &Path,
+        migrations: &[Migration],
+        limits: Limits,
+        topics: Topics,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(mut writer) = connection::open(path)? else { return Ok(None) };
         connection::migrate(&mut writer, migrations)?;
 
         let mut threads = Vec::new();
@@ -80,7 +94,7 @@ impl Sqlite {
             let queue = read_queue.clone();
             threads.push(spawn("store-reader", move || reader::run(connection, &queue))?);
         }
-        Ok(Self { turns, reads, threads: Mutex::new(threads), wait: limits.wait, readers })
+        Ok(Some(Self { turns, reads, threads: Mutex::new(threads), wait: limits.wait, readers }))
     }
 
     pub(crate) async fn ping(self: &Arc<Self>) -> Result<(), StoreError> {

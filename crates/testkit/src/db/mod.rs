@@ -2,10 +2,14 @@
 
 //! Fresh databases for tests, on both engines.
 
+mod server;
+
 use std::ops::Deref;
 
 use store::{Config, Db, Limits, Migration};
 use tempfile::TempDir;
+
+pub use server::PostgresServer;
 
 /// A fresh database of one test.
 pub struct TestDb {
@@ -34,19 +38,40 @@ pub async fn sqlite_with(migrations: &[Migration], limits: Limits) -> TestDb {
     TestDb { db, config, _folder: Some(folder) }
 }
 
+/// A fresh schema on a server that all tests of this machine share: the one that `CARDEA_TEST_PG` names,
+/// or else one that the first test starts and that goes away some seconds after the last.
+pub async fn postgres(migrations: &[Migration]) -> TestDb {
+    postgres_with(migrations, Limits::default()).await
+}
+
+pub async fn postgres_with(migrations: &[Migration], limits: Limits) -> TestDb {
+    let config = fresh_schema(server::shared());
+    let db = Db::open_with(&config, migrations, limits).await.expect("a fresh PostgreSQL schema opens");
+    TestDb { db, config, _folder: None }
+}
+
+fn fresh_schema(url: &str) -> Config {
+    let schema = format!("t{:032x}", u128::from_ne_bytes(base::random::bytes()));
+    Config::Postgres { url: url.into(), schema }
+}
+
 /// A test of stored things, written once and run on both engines: `name::sqlite`, `name::postgres`.
 ///
 /// ```ignore
-/// store_test!(a_code_works_once, MIGRATIONS, |db| async move {
+/// store_test!(a_code_works_once, MIGRATIONS, |db: TestDb| async move {
 ///     let mut tx = db.begin();
 ///     …
 /// });
 /// ```
 ///
-/// `db` is a [`db::TestDb`](crate::db::TestDb); the test panics to fail.
+/// `db` is a [`db::TestDb`](crate::db::TestDb); a panic fails the test. A fourth argument gives other
+/// [`store::Limits`].
 #[macro_export]
 macro_rules! store_test {
     ($(#[$meta:meta])* $name:ident, $migrations:expr, $body:expr) => {
+        $crate::store_test!($(#[$meta])* $name, $migrations, $body, ::store::Limits::default());
+    };
+    ($(#[$meta:meta])* $name:ident, $migrations:expr, $body:expr, $limits:expr) => {
         $(#[$meta])*
         mod $name {
             #[allow(unused_imports, reason = "a body may need nothing of its module")]
@@ -55,7 +80,13 @@ macro_rules! store_test {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 let test = $body;
-                test($crate::db::sqlite($migrations).await).await;
+                test($crate::db::sqlite_with($migrations, $limits).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                let test = $body;
+                test($crate::db::postgres_with($migrations, $limits).await).await;
             }
         }
     };

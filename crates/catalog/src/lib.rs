@@ -1,1 +1,34 @@
-//! catalog
+//! Resources as users write them, and the compiled picture that the gateway serves from.
+//!
+//! A resource is a YAML document with `kind`, `name` and `spec`; a set of them is parsed ([`parse`]),
+//! checked and compiled ([`Snapshot::compile`]) as a whole, and every fault names file, line, pointer
+//! and reason. Nothing here reads a file, a clock or the network.
+
+mod explain;
+mod kinds;
+mod matcher;
+mod node;
+mod path;
+mod pattern;
+mod read;
+mod resource;
+mod snapshot;
+mod source;
+mod words;
+
+pub use explain::{Explanation, Verdict};
+pub use kinds::issuer::{Algorithm, CacheSpec, Form, IntrospectionSpec, IssuerSpec, JwksSpec, RevocationsSpec};
+pub use kinds::route::{AuthSpec, CorsSpec, LimitsSpec, MatchSpec, RewriteSpec, RouteSpec, TokenSpec};
+pub use kinds::service::{ForwardIdentity, HostHeader, IdentitySpec, ServiceSpec};
+pub use kinds::upstream::{EndpointSpec, HealthSpec, Protocol, TimeoutsSpec, TlsSpec, UpstreamSpec};
+pub use kinds::{GATEWAY_KINDS, IDENTITY_KINDS, schemas};
+pub use matcher::Found;
+pub use path::{BadPath, CanonicalPath, canonical_host};
+pub use pattern::Pattern;
+pub use resource::{Change, Resource, changes, export, parse};
+pub use snapshot::{Auth, Issuer, Required, Route, Service, Snapshot, Upstream};
+pub use source::{Fault, Source};
+pub use words::{HttpUrl, SecretRef, Size, Span};
+
+#[cfg(test)]
+mod tests;

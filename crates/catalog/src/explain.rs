@@ -1,0 +1,158 @@
+//! Says which route takes a request, what it asks for, and where that is written.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::matcher::Found;
+use crate::path::CanonicalPath;
+use crate::snapshot::{Auth, Route, Snapshot};
+use crate::source::Source;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    pub method: String,
+    pub host: String,
+    /// The path as it is matched and sent on; the given one where it has no canonical form.
+    pub path: String,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// 400
+    Refused { reason: String },
+    /// 404
+    NoRoute,
+    /// 405
+    MethodNotAllowed { allow: Vec<String> },
+    Route(Box<Chosen>),
+}
+
+/// The policy that holds for the request, after what the route takes over from its service.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chosen {
+    pub route: String,
+    pub at: Source,
+    pub pattern: String,
+    pub service: String,
+    pub service_at: Source,
+    pub upstream: String,
+    pub upstream_at: Source,
+    /// What is sent on.
+    pub forwarded_path: String,
+    /// `None`: public, as written.
+    pub token: Option<TokenAsked>,
+    pub auth_at: Source,
+    pub cors_at: Option<Source>,
+    pub max_body_bytes: u64,
+    pub head_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenAsked {
+    pub issuer: String,
+    pub issuer_at: Source,
+    pub audience: String,
+    pub scopes: Vec<String>,
+    pub any_scope: Vec<String>,
+    pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Snapshot {
+    pub fn explain(&self, method: &str, host: &str, path: &str) -> Explanation {
+        let explanation = |path: &str, verdict| Explanation {
+            method: method.to_owned(),
+            host: host.to_owned(),
+            path: path.to_owned(),
+            verdict,
+        };
+        let canonical = match CanonicalPath::new(path) {
+            Ok(canonical) => canonical,
+            Err(reason) => return explanation(path, Verdict::Refused { reason: reason.to_string() }),
+        };
+        let verdict = match self.find(method, host, &canonical) {
+            Found::Nothing => Verdict::NoRoute,
+            Found::MethodNotAllowed(allow) => {
+                Verdict::MethodNotAllowed { allow: allow.into_iter().map(str::to_owned).collect() }
+            }
+            Found::Route(route) => Verdict::Route(Box::new(chosen(route, &canonical))),
+        };
+        explanation(canonical.as_str(), verdict)
+    }
+}
+
+fn chosen(route: &Route, path: &CanonicalPath<'_>) -> Chosen {
+    let token = match &route.auth {
+        Auth::None => None,
+        Auth::Token(required) => Some(TokenAsked {
+            issuer: required.issuer.name.to_string(),
+            issuer_at: required.issuer.source.clone(),
+            audience: required.audience.to_string(),
+            scopes: required.scopes.iter().map(ToString::to_string).collect(),
+            any_scope: required.any_scope.iter().map(ToString::to_string).collect(),
+            claims: required
+                .claims
+                .iter()
+                .map(|(name, values)| (name.clone(), serde_json::Value::Array(values.clone())))
+                .collect(),
+        }),
+    };
+    Chosen {
+        route: route.name.to_string(),
+        at: route.source.clone(),
+        pattern: route.pattern.to_string(),
+        service: route.service.name.to_string(),
+        service_at: route.service.source.clone(),
+        upstream: route.service.upstream.name.to_string(),
+        upstream_at: route.service.upstream.source.clone(),
+        forwarded_path: route.forwarded_path(path).into_owned(),
+        token,
+        auth_at: route.auth_source.clone(),
+        cors_at: route.cors_source.clone(),
+        max_body_bytes: route.max_body,
+        head_timeout_ms: u64::try_from(route.head_timeout.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {} (host {})", self.method, self.path, if self.host.is_empty() { "any" } else { &self.host })?;
+        match &self.verdict {
+            Verdict::Refused { reason } => write!(f, "  refused with 400: {reason}"),
+            Verdict::NoRoute => write!(f, "  404: no route matches"),
+            Verdict::MethodNotAllowed { allow } => write!(f, "  405: this path takes {}", allow.join(", ")),
+            Verdict::Route(chosen) => chosen.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  route     {} ({})  {}", self.route, self.pattern, self.at)?;
+        writeln!(f, "  service   {}  {}", self.service, self.service_at)?;
+        writeln!(f, "  upstream  {}  {}", self.upstream, self.upstream_at)?;
+        writeln!(f, "  sent as   {}", self.forwarded_path)?;
+        if let Some(at) = &self.cors_at {
+            writeln!(f, "  cors      {at}")?;
+        }
+        writeln!(f, "  limits    body {} bytes, answer begins within {} ms", self.max_body_bytes, self.head_timeout_ms)?;
+        let Some(token) = &self.token else { return write!(f, "  auth      none: public  {}", self.auth_at) };
+        write!(f, "  auth      token of issuer {} ({}) for {}  {}", token.issuer, token.issuer_at, token.audience, self.auth_at)?;
+        if !token.scopes.is_empty() {
+            write!(f, "\n            with scopes {}", token.scopes.join(" "))?;
+        }
+        if !token.any_scope.is_empty() {
+            write!(f, "\n            with one scope of {}", token.any_scope.join(" "))?;
+        }
+        for (name, values) in &token.claims {
+            write!(f, "\n            with claim {name} in {values}")?;
+        }
+        Ok(())
+    }
+}

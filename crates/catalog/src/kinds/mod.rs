@@ -1,0 +1,42 @@
+//! The kinds of resources. A new kind of the gateway is a file here and a line in [`schemas`]; the
+//! kinds of the identity system are read where they are applied.
+
+pub mod issuer;
+pub mod route;
+pub mod service;
+pub mod upstream;
+
+use serde_json::{Value, json};
+
+/// Kinds that the gateway is compiled from.
+pub const GATEWAY_KINDS: &[&str] = &["Issuer", "Upstream", "Service", "Route"];
+
+/// Kinds that the identity system is given.
+pub const IDENTITY_KINDS: &[&str] = &["Client", "User", "Scope", "ResourceServer"];
+
+/// JSON Schema (2020-12) of a whole document of each kind, by kind.
+pub fn schemas() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Issuer", document("Issuer", &schemars::schema_for!(issuer::IssuerSpec))),
+        ("Upstream", document("Upstream", &schemars::schema_for!(upstream::UpstreamSpec))),
+        ("Service", document("Service", &schemars::schema_for!(service::ServiceSpec))),
+        ("Route", document("Route", &schemars::schema_for!(route::RouteSpec))),
+    ]
+}
+
+fn document(kind: &str, spec: &schemars::Schema) -> Value {
+    let mut spec = spec.clone().to_value();
+    let definitions = spec.as_object_mut().and_then(|spec| {
+        spec.remove("$schema");
+        spec.remove("$defs")
+    });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": kind,
+        "type": "object",
+        "properties": {"kind": {"const": kind}, "name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"}, "spec": spec},
+        "required": ["kind", "name", "spec"],
+        "additionalProperties": false,
+        "$defs": definitions.unwrap_or_else(|| json!({})),
+    })
+}

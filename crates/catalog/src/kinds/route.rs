@@ -1,0 +1,145 @@
+//! `Route`: which requests go to a service, and what they must show.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use std::collections::BTreeMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::words::{Size, Span};
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteSpec {
+    #[serde(rename = "match")]
+    pub matches: MatchSpec,
+    /// Name of the `Service`.
+    pub service: String,
+    /// `none`, written out, for a public route; there is no default.
+    pub auth: AuthSpec,
+    #[serde(default)]
+    pub rewrite: Option<RewriteSpec>,
+    #[serde(default)]
+    pub cors: Option<CorsSpec>,
+    #[serde(default)]
+    pub limits: LimitsSpec,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MatchSpec {
+    /// `/orders/{id}`: `{id}` is one segment; `{rest...}` at the end is all that is left.
+    pub path: String,
+    /// Default: every method. `GET` includes `HEAD`.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// `api.example.com` or `*.example.com` (one label); default: every host.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
+
+/// `none`, or what a token must show.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuthSpec {
+    None,
+    Token(TokenSpec),
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenSpec {
+    /// Name of the `Issuer`.
+    pub issuer: String,
+    /// Scopes that the token must have, all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Scopes of which the token must have one.
+    #[serde(default)]
+    pub any_scope: Vec<String>,
+    /// Claims and the value, or one of the values, that each must have.
+    #[serde(default)]
+    pub claims: BTreeMap<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for AuthSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AuthVisitor)
+    }
+}
+
+struct AuthVisitor;
+
+impl<'de> Visitor<'de> for AuthVisitor {
+    type Value = AuthSpec;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`none`, or a map with `issuer`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<AuthSpec, E> {
+        match text {
+            "none" => Ok(AuthSpec::None),
+            _ => Err(E::custom(format!("`{text}` is not `none`, nor a map with `issuer`"))),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AuthSpec, A::Error> {
+        TokenSpec::deserialize(MapAccessDeserializer::new(map)).map(AuthSpec::Token)
+    }
+}
+
+impl JsonSchema for AuthSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "Auth".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let token = generator.subschema_for::<TokenSpec>();
+        json_schema!({"anyOf": [{"const": "none"}, token]})
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RewriteSpec {
+    /// The path that is sent on, with the parameters of the match: `/v2/orders/{id}`.
+    pub path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CorsSpec {
+    /// `https://app.example.com`, or `*` for every origin.
+    pub origins: Vec<String>,
+    /// Request headers that are allowed.
+    #[serde(default = "cors_headers")]
+    pub headers: Vec<String>,
+    /// Answer headers that scripts may read.
+    #[serde(default)]
+    pub expose_headers: Vec<String>,
+    #[serde(default)]
+    pub credentials: bool,
+    #[serde(default = "cors_max_age")]
+    pub max_age: Span,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Size of a request's body.
+    pub max_body: Option<Size>,
+    /// From the end of the request to the head of the answer.
+    pub timeout: Option<Span>,
+}
+
+fn cors_headers() -> Vec<String> {
+    vec!["authorization".to_owned(), "content-type".to_owned()]
+}
+
+fn cors_max_age() -> Span {
+    Span::from_secs(600)
+}

@@ -24,11 +24,15 @@ pub struct Explanation {
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// 400
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
     /// 404
     NoRoute,
     /// 405
-    MethodNotAllowed { allow: Vec<String> },
+    MethodNotAllowed {
+        allow: Vec<String>,
+    },
     Route(Box<Chosen>),
 }
 
@@ -141,9 +145,17 @@ impl fmt::Display for Chosen {
         if let Some(at) = &self.cors_at {
             writeln!(f, "  cors      {at}")?;
         }
-        writeln!(f, "  limits    body {} bytes, answer begins within {} ms", self.max_body_bytes, self.head_timeout_ms)?;
+        writeln!(
+            f,
+            "  limits    body {} bytes, answer begins within {} ms",
+            self.max_body_bytes, self.head_timeout_ms
+        )?;
         let Some(token) = &self.token else { return write!(f, "  auth      none: public  {}", self.auth_at) };
-        write!(f, "  auth      token of issuer {} ({}) for {}  {}", token.issuer, token.issuer_at, token.audience, self.auth_at)?;
+        write!(
+            f,
+            "  auth      token of issuer {} ({}) for {}  {}",
+            token.issuer, token.issuer_at, token.audience, self.auth_at
+        )?;
         if !token.scopes.is_empty() {
             write!(f, "\n            with scopes {}", token.scopes.join(" "))?;
         }

@@ -4,6 +4,7 @@
 //! checked and compiled ([`Snapshot::compile`]) as a whole, and every fault names file, line, pointer
 //! and reason. Nothing here reads a file, a clock or the network.
 
+mod compile;
 mod explain;
 mod kinds;
 mod matcher;

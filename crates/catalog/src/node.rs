@@ -1,5 +1,6 @@
 //! YAML as a tree whose every node knows its line and column.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -52,12 +53,52 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Syntax> {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
         strict_booleans: true,
     };
-    serde_saphyr::from_multiple_with_options::<Node>(text, options).map_err(|error| {
+    let text = hide_parameters(text);
+    let mut documents = serde_saphyr::from_multiple_with_options::<Node>(&text, options).map_err(|error| {
         let (line, column) = error.location().map_or((0, 0), |at| (small(at.line()), small(at.column())));
         let plain = serde_saphyr::UserMessageFormatter;
         let message = error.without_snippet().render_with_formatter(&plain);
-        Syntax { line, column, message: without_place(&message).to_owned() }
-    })
+        Syntax { line, column, message: show_parameters(without_place(&message).to_owned()) }
+    })?;
+    documents.iter_mut().for_each(Node::show_parameters);
+    Ok(documents)
+}
+
+/// Characters of the private use area, which stand for `{` and `}` while YAML is read.
+const HIDDEN: [char; 2] = [OPEN, CLOSE];
+const OPEN: char = '\u{f8f0}';
+const CLOSE: char = '\u{f8f1}';
+
+/// Inside `{ … }` YAML takes the braces of `path: /orders/{id}` for its own. A `{` behind a `/` can
+/// only be a parameter (elsewhere YAML wants a space or a sign before a map), so it is hidden; one
+/// character for one, so that columns stay true.
+fn hide_parameters(text: &str) -> Cow<'_, str> {
+    if !text.contains("/{") || text.contains(HIDDEN) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(at) = rest.find("/{") {
+        let (before, behind) = rest.split_at_checked(at + 2).unwrap_or((rest, ""));
+        let name = behind.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).unwrap_or(behind.len());
+        let (name, tail) = behind.split_at_checked(name).unwrap_or((behind, ""));
+        match tail.strip_prefix('}') {
+            Some(tail) => {
+                out.extend([before.strip_suffix('{').unwrap_or(before), "\u{f8f0}", name, "\u{f8f1}"]);
+                rest = tail;
+            }
+            None => {
+                out.extend([before, name]);
+                rest = tail;
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+fn show_parameters(text: String) -> String {
+    if text.contains(HIDDEN) { text.replace(OPEN, "{").replace(CLOSE, "}") } else { text }
 }
 
 /// The parser ends its sentence with the place, which we print in front.
@@ -101,6 +142,20 @@ impl Node {
         place
     }
 
+    fn show_parameters(&mut self) {
+        match &mut self.content {
+            Content::Text(text) => *text = show_parameters(std::mem::take(text)),
+            Content::List(items) => items.iter_mut().for_each(Self::show_parameters),
+            Content::Map(entries) => {
+                for (key, node) in entries {
+                    key.text = show_parameters(std::mem::take(&mut key.text));
+                    node.show_parameters();
+                }
+            }
+            Content::Null | Content::Bool(_) | Content::Int(_) | Content::Float(_) => {}
+        }
+    }
+
     pub fn to_json(&self) -> Value {
         match &self.content {
             Content::Null => Value::Null,
@@ -109,9 +164,9 @@ impl Node {
             Content::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
             Content::Text(value) => Value::from(value.as_str()),
             Content::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
-            Content::Map(entries) => {
-                Value::Object(entries.iter().map(|(key, node)| (key.text.clone(), node.to_json())).collect::<Map<_, _>>())
-            }
+            Content::Map(entries) => Value::Object(
+                entries.iter().map(|(key, node)| (key.text.clone(), node.to_json())).collect::<Map<_, _>>(),
+            ),
         }
     }
 
@@ -119,7 +174,7 @@ impl Node {
     pub fn remove(&mut self, pointer: &str) -> bool {
         let Some((parent, last)) = pointer.rsplit_once('/') else { return false };
         let last = last.replace("~1", "/").replace("~0", "~");
-        let mut node = self;
+        let mut node = &mut *self;
         for step in parent.split('/').skip(1) {
             let step = step.replace("~1", "/").replace("~0", "~");
             let next = match &mut node.content {
@@ -138,10 +193,9 @@ impl Node {
                 entries.retain(|(key, _)| key.text != last);
                 entries.len() != before
             }
-            // A list keeps its length, so that the pointers of its other items stay true.
-            Content::List(_) | Content::Null | Content::Bool(_) | Content::Int(_) | Content::Float(_) | Content::Text(_) => {
-                false
-            }
+            // Without one item the pointers of the others would be wrong, so the whole list goes.
+            Content::List(_) => self.remove(parent),
+            Content::Null | Content::Bool(_) | Content::Int(_) | Content::Float(_) | Content::Text(_) => false,
         }
     }
 }

@@ -27,7 +27,9 @@ const MAX_SEGMENTS: usize = 64;
 
 impl Pattern {
     pub fn parse(text: &str) -> Result<Self, String> {
-        let Some(inner) = text.strip_prefix('/') else { return Err(format!("the path `{text}` does not begin with `/`")) };
+        let Some(inner) = text.strip_prefix('/') else {
+            return Err(format!("the path `{text}` does not begin with `/`"));
+        };
         let parts: Vec<&str> = inner.split('/').collect();
         if parts.len() > MAX_SEGMENTS {
             return Err(format!("the path has more than {MAX_SEGMENTS} segments"));
@@ -39,7 +41,9 @@ impl Pattern {
             let braced = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
             let segment = match braced {
                 Some(name) => match name.strip_suffix("...") {
-                    Some(_) if at != last => return Err(format!("`{part}` takes all that is left, so it stands at the end")),
+                    Some(_) if at != last => {
+                        return Err(format!("`{part}` takes all that is left, so it stands at the end"));
+                    }
                     Some(name) => Segment::Rest(parameter(name, &mut names)?),
                     None => Segment::Param(parameter(name, &mut names)?),
                 },
@@ -117,7 +121,8 @@ impl fmt::Display for Pattern {
 }
 
 fn parameter<'a>(name: &'a str, names: &mut Vec<&'a str>) -> Result<Box<str>, String> {
-    let fine = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let fine =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if !fine {
         return Err(format!("`{name}` is not a name for a parameter (letters, digits, `_`, `-`)"));
     }

@@ -32,12 +32,19 @@ pub(crate) fn read<T: DeserializeOwned>(node: &Node, at: &str) -> Result<T, Vec<
             Ok(value) if faults.is_empty() => return Ok(value),
             Ok(_) => break,
             Err(error) => {
+                let pointer = format!("{at}{}", error.pointer);
+                let below = format!("{pointer}/");
+                // What was taken out for a fault of its own is not missing.
                 let follows = error.kind == Kind::Missing
-                    && faults.iter().any(|known| known.pointer == format!("{at}{}", error.pointer));
+                    && faults.iter().any(|known| known.pointer == pointer || known.pointer.starts_with(&below));
                 if !follows {
-                    faults.push(Unreadable { pointer: format!("{at}{}", error.pointer), message: error.message });
+                    faults.push(Unreadable { pointer, message: error.message });
                 }
-                if error.kind == Kind::Missing || !tree.remove(&error.pointer) {
+                let culprit = match error.kind {
+                    Kind::Missing => error.pointer.rsplit_once('/').map_or("", |(parent, _)| parent),
+                    Kind::Value | Kind::UnknownKey => &error.pointer,
+                };
+                if !tree.remove(culprit) {
                     break;
                 }
             }
@@ -151,7 +158,7 @@ fn friendly(expected: &str) -> String {
         "a boolean" => "true or false".to_owned(),
         "a sequence" => "a list".to_owned(),
         text if text.starts_with("struct ") => "a map".to_owned(),
-        text if matches!(text, "u16" | "u32" | "u64" | "usize" | "i64") => "a whole number".to_owned(),
+        "u16" | "u32" | "u64" | "usize" | "i64" => "a whole number".to_owned(),
         text => text.to_owned(),
     }
 }

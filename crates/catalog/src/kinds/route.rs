@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::words::{Size, Span};
 

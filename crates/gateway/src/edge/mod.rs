@@ -4,5 +4,5 @@
 mod exchange;
 mod head;
 
-pub use exchange::{Decision, Exchange, Forward, Outcome, Pipeline};
+pub use exchange::{Decision, Exchange, Forward, Outcome, Pipeline, RequestLine};
 pub use head::{Head, Headers, Repeated, Scheme};

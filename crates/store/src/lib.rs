@@ -13,6 +13,7 @@
 mod config;
 mod db;
 mod error;
+pub mod jobs;
 mod migrate;
 mod postgres;
 mod row;

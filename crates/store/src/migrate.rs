@@ -33,7 +33,7 @@ pub(crate) const APPLY: &str =
     "INSERT INTO store_migrations (series, version, name, sql, applied_at) VALUES ($1, $2, $3, $4, $5)";
 
 /// The tables of this crate.
-pub(crate) const OWN: &[Migration] = &[];
+pub(crate) const OWN: &[Migration] = &[crate::jobs::MIGRATION];
 
 pub(crate) struct Applied {
     pub version: i64,

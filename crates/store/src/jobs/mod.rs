@@ -104,13 +104,7 @@ async fn next_due(tx: &mut Tx, kind: &'static str) -> Result<Option<Time>, Store
 }
 
 /// Takes due jobs: two runners that ask at the same moment get different ones.
-async fn claim(
-    tx: &mut Tx,
-    kind: &'static str,
-    now: Time,
-    until: Time,
-    at_most: i64,
-) -> Result<Vec<Job>, StoreError> {
+async fn claim(tx: &mut Tx, kind: &'static str, now: Time, until: Time, at_most: i64) -> Result<Vec<Job>, StoreError> {
     let lease = base::random::text::<16>();
     // The conditions stand twice: PostgreSQL looks at the outer ones again after waiting for another claim.
     let sql = "UPDATE store_jobs SET run_at = $1, lease = $2, attempts = attempts + 1

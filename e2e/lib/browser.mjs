@@ -99,15 +99,15 @@ export async function authorize(browser, url, redirectUri, { username, password,
   for (let step = 0; step < 8; step += 1) {
     if (page.landed) return { url: page.landed, steps };
     const login = page.forms.find((form) => form.fields.some((field) => field.name === 'password'));
-    const consent = page.forms.find((form) => form.buttons.some((button) => button.name === 'decision'));
+    const consent = page.forms.find((form) => form.buttons.some((button) => button.value === 'allow'));
     if (login) {
       if (steps.includes('login')) throw new Error(`the login page came again:\n${readable(page.text)}`);
       steps.push('login');
       page = await browser.submit(login, { username, password }, { stopAt: redirectUri });
     } else if (consent) {
       steps.push('consent');
-      const button = consent.buttons.find((one) => one.name === 'decision' && one.value === decision);
-      if (!button) throw new Error(`no button decision=${decision}`);
+      const button = consent.buttons.find((one) => one.value === decision);
+      if (!button) throw new Error(`no button \`${decision}\``);
       page = await browser.submit(consent, {}, { button, stopAt: redirectUri });
     } else {
       throw new Error(`${page.status} at ${page.url}, and nothing to fill in:\n${readable(page.text)}`);

@@ -1,5 +1,5 @@
 // An authority that is not ours: npm `oidc-provider`, with opaque tokens, JSON introspection and
-// RFC 9701, and pages of our own in front (fields `username` and `password`, button `decision`).
+// RFC 9701, and pages of our own in front (fields `username` and `password`, buttons `allow` and `deny`).
 import http from 'node:http';
 import { once } from 'node:events';
 import { createSecretKey, generateKeyPairSync, randomBytes } from 'node:crypto';
@@ -79,7 +79,7 @@ async function interact(provider, user, request, response) {
     if (form.get('username') !== user.username || form.get('password') !== user.password) return page(response, 'login', 'That did not work.');
     return provider.interactionFinished(request, response, { login: { accountId: 'dana-1' } }, { mergeWithLastSubmission: false });
   }
-  if (form.get('decision') !== 'allow') {
+  if (form.get('action') !== 'allow') {
     const denied = { error: 'access_denied', error_description: 'the user said no' };
     return provider.interactionFinished(request, response, denied, { mergeWithLastSubmission: false });
   }
@@ -95,7 +95,7 @@ async function interact(provider, user, request, response) {
 function page(response, name, error = '') {
   const fields = name === 'login'
     ? '<label>Name <input name="username" autocomplete="username"></label> <label>Password <input name="password" type="password"></label> <button>Log in</button>'
-    : '<button name="decision" value="allow">Allow</button> <button name="decision" value="deny">Deny</button>';
+    : '<button name="action" value="allow">Allow</button> <button name="action" value="deny">Deny</button>';
   response.writeHead(200, { 'content-type': 'text/html' });
   response.end(`<!doctype html><html lang="en"><title>${name}</title><p>${error}</p><form method="post">${fields}</form></html>`);
 }

@@ -60,14 +60,15 @@ class Product {
   }
 
   /** A client of its own: `{ client_id, client_secret }`. */
-  async client(name, { redirectUris = [], logoutUris = [], isPublic = false, grants = [], scopes = [], flags = [] } = {}) {
-    const args = ['client', 'create', name];
+  async client(id, { displayName, redirectUris = [], logoutUris = [], isPublic = false, grants = [], scopes = [] } = {}) {
+    const args = ['client', 'create', id];
+    if (displayName) args.push('--name', displayName);
     for (const uri of redirectUris) args.push('--redirect-uri', uri);
     for (const uri of logoutUris) args.push('--post-logout-redirect-uri', uri);
     for (const grant of grants) args.push('--grant', grant);
     for (const scope of scopes) args.push('--scope', scope);
     if (isPublic) args.push('--public');
-    return this.admin(...args, ...flags);
+    return this.admin(...args);
   }
 
   /** Calls the sample API with this token. */

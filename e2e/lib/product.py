@@ -80,13 +80,12 @@ class Person:
             if isinstance(answer, str):
                 return answer
             forms = Forms.of(answer.text)
-            form = next((form for form in forms if "password" in form.fields or any(name == "decision" for name, _ in form.buttons)), None)
+            form = next((form for form in forms if form.asks("password") or any(value == "allow" for _, value in form.buttons)), None)
             assert form, f"{answer.status_code} at {answer.url}:\n{re.sub('<[^>]*>', ' ', answer.text)[:600]}"
-            fields = dict(form.fields)
-            if "password" in fields:
-                fields.update(self.fields)
+            if form.asks("password"):
+                fields = [(name, self.fields.get(name, value)) for name, value in form.fields] + form.pressed(form.buttons[0][1])
             else:
-                fields["decision"] = self.decision
+                fields = form.fields + form.pressed(self.decision)
             answer = self._open("POST", urljoin(answer.url, form.action or answer.url), redirect_uri, fields)
         raise AssertionError("too many pages on the way")
 
@@ -107,8 +106,7 @@ class Person:
         if isinstance(answer, str):
             return answer
         form = Forms.of(answer.text)[0]
-        fields = dict(form.fields)
-        fields.update([form.buttons[0]] if form.buttons and form.buttons[0][0] else [("logout", "yes")])
+        fields = form.fields + (form.pressed(form.buttons[0][1]) if form.buttons else [("logout", "yes")])
         back = self._open("POST", urljoin(answer.url, form.action or answer.url), goodbye, fields)
         assert isinstance(back, str), back.text[:600]
         return back
@@ -117,7 +115,13 @@ class Person:
 class Forms(HTMLParser):
     class Form:
         def __init__(self, action):
-            self.action, self.fields, self.buttons = action, {}, []
+            self.action, self.fields, self.buttons = action, [], []
+
+        def asks(self, name):
+            return any(field == name for field, _ in self.fields)
+
+        def pressed(self, value):
+            return [button for button in self.buttons if button[1] == value and button[0]][:1]
 
     def __init__(self):
         super().__init__()
@@ -137,7 +141,7 @@ class Forms(HTMLParser):
             self.found[-1].buttons.append((attrs.get("name"), attrs.get("value", "")))
         elif self.found and tag == "input" and attrs.get("name"):
             if attrs.get("type") not in ("checkbox", "radio") or "checked" in attrs:
-                self.found[-1].fields[attrs["name"]] = attrs.get("value", "")
+                self.found[-1].fields.append((attrs["name"], attrs.get("value", "")))
 
 
 def free_ports(count):

@@ -19,8 +19,8 @@ describe('oauth4webapi', { timeout: 120_000 }, () => {
 
   before(async () => {
     authority = await startAuthority({ redirectUri, logoutUri });
-    web = { client_id: authority.web.client_id };
-    webAuth = oauth.ClientSecretPost(authority.web.client_secret);
+    web = { client_id: authority.webPost.client_id };
+    webAuth = oauth.ClientSecretPost(authority.webPost.client_secret);
     const issuer = new URL(authority.issuer);
     as = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, { algorithm: isForeign ? 'oidc' : 'oauth2', ...insecure }));
   });

@@ -227,7 +227,7 @@ describe('openid-client', { timeout: 120_000 }, () => {
   });
 
   test('client credentials give a token of the client itself', async () => {
-    const machine = await discover(authority.machine, client.ClientSecretPost(authority.machine.client_secret));
+    const machine = await discover(authority.machine, client.ClientSecretBasic(authority.machine.client_secret));
 
     const tokens = await client.clientCredentialsGrant(machine, authority.machine.scope ? { scope: authority.machine.scope } : {});
 

@@ -17,8 +17,8 @@ describe('pages', { timeout: 240_000 }, () => {
   before(async () => {
     [product, browser, relyingParty] = await Promise.all([startProduct(), launch(), startRelyingParty()]);
     metadata = await product.discover();
-    web = await product.client('Bright Books', {
-      redirectUris: [`${relyingParty.url}/callback`], logoutUris: [`${relyingParty.url}/goodbye`],
+    web = await product.client('bright-books', {
+      displayName: 'Bright Books', redirectUris: [`${relyingParty.url}/callback`], logoutUris: [`${relyingParty.url}/goodbye`],
       grants: ['authorization_code', 'refresh_token'], scopes: ['openid', 'profile', 'offline_access', 'echo.read'],
     });
   });
@@ -44,7 +44,7 @@ describe('pages', { timeout: 240_000 }, () => {
     await page.click('form:has(input[name=password]) button:not([type=button])');
   }
 
-  const decide = (page, decision) => page.click(`button[name=decision][value=${decision}]`);
+  const decide = (page, decision) => page.click(`button[value=${decision}]`);
 
   const arrived = (page) => page.waitForURL(`${relyingParty.url}/callback?**`);
 
@@ -83,8 +83,8 @@ describe('pages', { timeout: 240_000 }, () => {
     await tabTo(page, 'password');
     await page.keyboard.type(product.user.password);
     await page.keyboard.press('Enter');
-    await page.waitForSelector('button[name=decision]');
-    await tabTo(page, 'decision', 'allow');
+    await page.waitForSelector('button[value=allow]');
+    await tabTo(page, undefined, 'allow');
     await page.keyboard.press('Enter');
     await arrived(page);
     await context.close();
@@ -161,7 +161,7 @@ describe('pages', { timeout: 240_000 }, () => {
       await judge('login-wrong');
       assert.equal(await page.inputValue('input[name=username]'), product.user.username, 'what was typed is kept');
       await logIn(page);
-      await page.waitForSelector('button[name=decision]');
+      await page.waitForSelector('button[value=allow]');
       await judge('consent');
       await decide(page, 'allow');
       await arrived(page);
@@ -199,7 +199,7 @@ describe('pages', { timeout: 240_000 }, () => {
 
     await page.goto(`${product.issuer}${accountPages[0]}`);
     assert.match(await page.textContent('main'), /Bright Books/);
-    await page.locator('form', { hasText: /revoke|remove|withdraw/i }).first().locator('button').click();
+    await page.locator('form[action$="/account/grants/revoke"] button').first().click();
 
     const answer = await product.call(tokens.access_token);
     assert.ok([200, 401].includes(answer.status));
@@ -229,10 +229,10 @@ const accountPages = ['/account'];
 async function tabTo(page, name, value) {
   for (let press = 0; press < 30; press += 1) {
     const focused = await page.evaluate(() => ({ name: document.activeElement?.name, value: document.activeElement?.value }));
-    if (focused.name === name && (value === undefined || focused.value === value)) return;
+    if ((name === undefined || focused.name === name) && (value === undefined || focused.value === value)) return;
     await page.keyboard.press('Tab');
   }
-  throw new Error(`the keyboard does not reach ${name}`);
+  throw new Error(`the keyboard does not reach ${name ?? value}`);
 }
 
 async function startRelyingParty() {

@@ -1,0 +1,63 @@
+//! The end of an exchange: the pipeline hears of it once, however it comes.
+
+use std::sync::Arc;
+
+use base::ids::RequestId;
+use base::time::Stopwatch;
+use http::StatusCode;
+
+use super::exchange::{Exchange, Outcome, Pipeline};
+
+/// Tells the pipeline when dropped.
+pub(super) struct Finish<P: Pipeline> {
+    pipeline: Arc<P>,
+    pub(super) exchange: Exchange,
+    pub(super) outcome: Outcome,
+}
+
+/// Nobody was left to take an answer (as nginx logs it); never sent.
+pub(super) fn client_closed() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+impl<P: Pipeline> Finish<P> {
+    pub(super) fn begin(pipeline: &Arc<P>) -> Self {
+        Self {
+            pipeline: Arc::clone(pipeline),
+            exchange: Exchange {
+                request_id: RequestId::random(),
+                started: Stopwatch::start(),
+                traceparent: None,
+                route: None,
+                service: None,
+                client_id: None,
+                subject: None,
+                denied: None,
+                token_cache: None,
+            },
+            outcome: Outcome {
+                status: client_closed(),
+                request_bytes: 0,
+                response_bytes: 0,
+                endpoint: None,
+                attempts: 0,
+                broken_off: true,
+            },
+        }
+    }
+
+    /// The whole answer has been handed on.
+    pub(super) fn complete(&mut self) {
+        self.outcome.broken_off = false;
+    }
+
+    pub(super) fn break_off(&mut self) {
+        self.outcome.broken_off = true;
+    }
+}
+
+impl<P: Pipeline> Drop for Finish<P> {
+    fn drop(&mut self) {
+        self.pipeline.finished(&self.exchange, &self.outcome);
+    }
+}

@@ -1,0 +1,103 @@
+//! One request from its head to the head of its answer, whichever version it came in.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::body::{Download, Upload};
+use super::exchange::{Decision, Forward, Pipeline};
+use super::finish::Finish;
+use super::problem::{Trouble, refuse};
+use super::received::{Received, Refusal, Source, strip_connection_fields};
+use super::send::{Outgoing, send};
+use super::serve::Worker;
+
+/// An answer, and after `101 Switching Protocols` the upstream's side of the tunnel.
+pub(super) struct Answer<P: Pipeline> {
+    pub(super) response: Response<Download<P>>,
+    pub(super) tunnel: Option<hyper::upgrade::OnUpgrade>,
+}
+
+/// Asks the pipeline and does what it decides.
+pub(super) async fn handle<P: Pipeline>(worker: &Rc<Worker<P>>, received: &Received, source: Source) -> Answer<P> {
+    let mut finish = Finish::begin(&worker.pipeline);
+    let (client, scheme) = worker.trusted.client(received.peer, received.tls, &received.headers);
+    let decision = worker.pipeline.decide(&received.head(client, scheme), &mut finish.exchange).await;
+    match decision {
+        Decision::Answer(response) => own_answer(response, &received.method, finish),
+        Decision::Forward(forward) => forward_to_upstream(worker, received, source, *forward, finish).await,
+    }
+}
+
+/// Answers a request that is not well framed.
+pub(super) fn refusal<P: Pipeline>(worker: &Worker<P>, refusal: Refusal) -> Answer<P> {
+    let mut finish = Finish::begin(&worker.pipeline);
+    let response = refuse(refusal, &mut finish.exchange);
+    own_answer(response, &Method::GET, finish)
+}
+
+fn own_answer<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Finish<P>) -> Answer<P> {
+    finish.outcome.status = response.status();
+    strip_connection_fields(response.headers_mut());
+    response.headers_mut().remove(CONTENT_LENGTH);
+    let (parts, bytes) = response.into_parts();
+    let bytes = if *method == Method::HEAD { Bytes::new() } else { bytes };
+    Answer { response: Response::from_parts(parts, Download::whole(bytes, finish)), tunnel: None }
+}
+
+async fn forward_to_upstream<P: Pipeline>(
+    worker: &Rc<Worker<P>>,
+    received: &Received,
+    source: Source,
+    mut forward: Forward,
+    mut finish: Finish<P>,
+) -> Answer<P> {
+    let trouble = |trouble: Trouble, mut finish: Finish<P>| {
+        let response = trouble.answer(&mut finish.exchange);
+        own_answer(response, &received.method, finish)
+    };
+    let Some(place) = forward.upstream.admit() else { return trouble(Trouble::Busy, finish) };
+    if received.length.is_some_and(|length| length > forward.max_body_bytes) {
+        return trouble(Trouble::BodyTooLarge, finish);
+    }
+    let upload = Upload::new(source, received.length, forward.max_body_bytes, forward.idle_timeout);
+    let outgoing = match Outgoing::new(received, &mut forward, upload) {
+        Ok(outgoing) => outgoing,
+        Err(failed) => return trouble(failed, finish),
+    };
+    let answered = send(worker, &forward, &outgoing, &mut finish.outcome).await;
+    finish.outcome.request_bytes = outgoing.upload.received();
+    let (mut response, lease) = match answered {
+        Ok(answered) => answered,
+        Err(failed) => return trouble(failed, finish),
+    };
+    let mut tunnel = None;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if !received.websocket {
+            return trouble(Trouble::BadAnswer, finish);
+        }
+        tunnel = Some(hyper::upgrade::on(&mut response));
+    }
+    finish.outcome.status = response.status();
+    shape(response.headers_mut(), &forward);
+    let passage = super::body::Passage { upload: outgoing.upload, lease, place };
+    let response =
+        response.map(|incoming| Download::upstream(incoming, forward.idle_timeout, passage, finish));
+    Answer { response, tunnel }
+}
+
+/// The answer's fields as the client gets them.
+fn shape(headers: &mut HeaderMap, forward: &Forward) {
+    strip_connection_fields(headers);
+    for name in &forward.answer_strip {
+        headers.remove(name);
+    }
+    for (name, _) in &forward.answer_headers {
+        headers.remove(name);
+    }
+    for (name, value) in &forward.answer_headers {
+        headers.append(name, value.clone());
+    }
+}

@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod db;
+pub mod http;
 
 pub use clock::ManualClock;

@@ -23,6 +23,8 @@ mod received;
 mod send;
 mod serve;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod tls;
 

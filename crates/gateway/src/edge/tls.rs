@@ -47,7 +47,7 @@ impl Certificates {
         let table = Arc::new(Table { names: ArcSwap::from_pointee(Names::load(files)?) });
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(BadCertificate::Tls)?;
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&table) as Arc<dyn ResolvesServerCert>;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Table>::clone(&table);
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { table, config: Arc::new(config) })

@@ -52,6 +52,10 @@ pub(super) fn parse(head: &Bytes, peer: IpAddr, tls: bool, limits: &Limits) -> R
     if !lines_are_good(head, 0) {
         return Err(Refusal::bad("lines end with CR LF, and neither stands alone"));
     }
+    // Some read an empty line before a request as nothing, some as a request without a head.
+    if head.starts_with(b"\r\n") {
+        return Err(Refusal::bad("there is an empty line before the request"));
+    }
     let mut fields = vec![httparse::EMPTY_HEADER; limits.head_fields];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {

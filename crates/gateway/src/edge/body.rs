@@ -243,14 +243,14 @@ impl<P: Pipeline> Download<P> {
     }
 
     fn end(&mut self) {
-            self.finish.complete();
-            self.note_upload();
-            // The connection may serve the next request, unless it is still taking this one.
-            if let Some(lease) = self.lease.take()
-                && self.upload.as_ref().is_none_or(Upload::is_done)
-            {
-                lease.give_back();
-            }
+        self.finish.complete();
+        self.note_upload();
+        // The connection may serve the next request, unless it is still taking this one.
+        if let Some(lease) = self.lease.take()
+            && self.upload.as_ref().is_none_or(Upload::is_done)
+        {
+            lease.give_back();
+        }
     }
 
     fn note_upload(&mut self) {

@@ -83,8 +83,7 @@ async fn forward_to_upstream<P: Pipeline>(
     finish.outcome.status = response.status();
     shape(response.headers_mut(), &forward);
     let passage = super::body::Passage { upload: outgoing.upload, lease, place };
-    let response =
-        response.map(|incoming| Download::upstream(incoming, forward.idle_timeout, passage, finish));
+    let response = response.map(|incoming| Download::upstream(incoming, forward.idle_timeout, passage, finish));
     Answer { response, tunnel }
 }
 

@@ -115,12 +115,8 @@ impl Pool {
                 .await
                 .map_err(|_| ConnectFailure::Refused)?;
             drive(endpoint, connection);
-            let connection = Rc::new(H2Connection {
-                sender,
-                streams: Cell::new(0),
-                last_used_ms: Cell::new(now_ms),
-                idle_ms,
-            });
+            let connection =
+                Rc::new(H2Connection { sender, streams: Cell::new(0), last_used_ms: Cell::new(now_ms), idle_ms });
             pool.h2.borrow_mut().push(Rc::clone(&connection));
             Sender::H2(H2Connection::stream(&connection, now_ms))
         } else {

@@ -60,7 +60,8 @@ impl Target {
             None => (text, [].as_slice()),
         };
         let path_is_good = path == b"*" || (path.first() == Some(&b'/') && is_path(path));
-        let query_is_good = query.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>'));
+        let query_is_good =
+            query.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>'));
         if !path_is_good || !query_is_good {
             return None;
         }

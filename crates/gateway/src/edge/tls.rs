@@ -28,7 +28,9 @@ pub enum BadCertificate {
     Unreadable(PathBuf),
     #[error("`{0}` holds no certificate")]
     Empty(PathBuf),
-    #[error("the key `{key}` does not belong to the certificate `{chain}`, or is of a kind that is not served: {cause}")]
+    #[error(
+        "the key `{key}` does not belong to the certificate `{chain}`, or is of a kind that is not served: {cause}"
+    )]
     Mismatch { chain: PathBuf, key: PathBuf, cause: rustls::Error },
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),

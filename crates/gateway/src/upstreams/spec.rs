@@ -168,11 +168,8 @@ pub(super) fn turns(endpoints: &[EndpointSpec]) -> Vec<usize> {
     let total: u64 = endpoints.iter().map(|endpoint| u64::from(endpoint.weight)).sum();
     let scale = |weight: u32| -> i64 {
         let weight = u64::from(weight);
-        let scaled = if total > u64::from(MAX_TURNS) {
-            (weight * u64::from(MAX_TURNS)).div_ceil(total)
-        } else {
-            weight
-        };
+        let scaled =
+            if total > u64::from(MAX_TURNS) { (weight * u64::from(MAX_TURNS)).div_ceil(total) } else { weight };
         i64::try_from(scaled).unwrap_or(0)
     };
     let mut divisor = 0;

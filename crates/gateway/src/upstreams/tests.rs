@@ -103,7 +103,8 @@ fn endpoints_are_bare_origins() {
     let good = EndpointSpec::parse("https://[::1]").unwrap();
     assert_eq!((good.bare_host(), good.port, good.authority()), ("::1", 443, "[::1]".to_owned()));
 
-    for bad in ["ftp://a", "http://", "http://u@a", "http://a/b", "http://a?b", "http://a#b", "a:80", "http://a:99999"] {
+    for bad in ["ftp://a", "http://", "http://u@a", "http://a/b", "http://a?b", "http://a#b", "a:80", "http://a:99999"]
+    {
         assert!(EndpointSpec::parse(bad).is_err(), "{bad}");
     }
 }

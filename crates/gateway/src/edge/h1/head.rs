@@ -98,8 +98,7 @@ pub(super) fn parse(head: &Bytes, peer: IpAddr, tls: bool, limits: &Limits) -> R
         Framing::Chunked => None,
     };
     strip_connection_fields(&mut headers);
-    let received =
-        Received { method, target, version, authority, headers, peer, tls, length, websocket, te_trailers };
+    let received = Received { method, target, version, authority, headers, peer, tls, length, websocket, te_trailers };
     Ok(Parsed { received, framing, keep_alive, expects_continue })
 }
 

@@ -36,7 +36,9 @@ fn bad(name: &'static str, text: &str) -> (&'static str, Vec<u8>, u16) {
 
 #[tokio::test]
 async fn ambiguous_lengths_are_refused() {
-    let post = |fields: &str| format!("POST /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n");
+    let post = |fields: &str| {
+        format!("POST /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n")
+    };
     let cases = [
         ("two equal lengths", "Content-Length: 5\r\nContent-Length: 5\r\n"),
         ("two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n"),
@@ -151,26 +153,34 @@ async fn hosts_and_targets_that_differ_between_readers_are_refused() {
 #[tokio::test]
 async fn what_is_not_served_says_so() {
     let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes();
-    refused(&[
-        ("CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
-        ("TRACE", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
-        ("version 1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_vec(), 505),
-        ("version 2.0", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_vec(), 505),
-        ("HTTP/1.0 with a coding", b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(), 400),
-        ("HTTP/0.9", b"GET /\r\n\r\n".to_vec(), 400),
-        ("unknown expectation", head("Expect: cake\r\n"), 417),
-        ("long head", head(&format!("X: {}\r\n", "x".repeat(40_000))), 431),
-        ("endless head", format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(40_000)).into_bytes(), 431),
-        ("many fields", head(&"X: y\r\n".repeat(101)), 431),
-        ("long target", format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(10_000)).into_bytes(), 414),
-        ("preface on a used connection", b"PRI * HTTP/2.0\r\n\r\n".to_vec(), 505),
-    ][..11])
+    refused(
+        &[
+            ("CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
+            ("TRACE", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
+            ("version 1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_vec(), 505),
+            ("version 2.0", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_vec(), 505),
+            (
+                "HTTP/1.0 with a coding",
+                b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+                400,
+            ),
+            ("HTTP/0.9", b"GET /\r\n\r\n".to_vec(), 400),
+            ("unknown expectation", head("Expect: cake\r\n"), 417),
+            ("long head", head(&format!("X: {}\r\n", "x".repeat(40_000))), 431),
+            ("endless head", format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(40_000)).into_bytes(), 431),
+            ("many fields", head(&"X: y\r\n".repeat(101)), 431),
+            ("long target", format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(10_000)).into_bytes(), 414),
+            ("preface on a used connection", b"PRI * HTTP/2.0\r\n\r\n".to_vec(), 505),
+        ][..11],
+    )
     .await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_badly_chunked_never_ends_for_the_upstream() {
-    for chunks in ["x\r\n", "3\nabc", "3\r\nabcd\r\n0\r\n\r\n", "3 \r\nabc\r\n0\r\n\r\n", "0\r\nContent-Length: 3\r\n\r\n"] {
+    for chunks in
+        ["x\r\n", "3\nabc", "3\r\nabcd\r\n0\r\n\r\n", "3 \r\nabc\r\n0\r\n\r\n", "0\r\nContent-Length: 3\r\n\r\n"]
+    {
         let upstream = untouched().await;
         let mut edge = Edge::before(&upstream.url());
         let mut client = edge.connect().await;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base::ids::RequestId;
-use base::time::Stopwatch;
 use http::StatusCode;
 
 use super::exchange::{Exchange, Outcome, Pipeline};
@@ -24,17 +22,7 @@ impl<P: Pipeline> Finish<P> {
     pub(super) fn begin(pipeline: &Arc<P>) -> Self {
         Self {
             pipeline: Arc::clone(pipeline),
-            exchange: Exchange {
-                request_id: RequestId::random(),
-                started: Stopwatch::start(),
-                traceparent: None,
-                route: None,
-                service: None,
-                client_id: None,
-                subject: None,
-                denied: None,
-                token_cache: None,
-            },
+            exchange: Exchange::begin(),
             outcome: Outcome {
                 status: client_closed(),
                 request_bytes: 0,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::body::{Download, Upload};
 use super::exchange::{Decision, Forward, Pipeline};
@@ -42,6 +42,7 @@ fn own_answer<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut f
     finish.outcome.status = response.status();
     strip_connection_fields(response.headers_mut());
     response.headers_mut().remove(CONTENT_LENGTH);
+    finish.exchange.dress(response.headers_mut());
     let (parts, bytes) = response.into_parts();
     let bytes = if *method == Method::HEAD { Bytes::new() } else { bytes };
     Answer { response: Response::from_parts(parts, Download::whole(bytes, finish)), tunnel: None }
@@ -81,22 +82,10 @@ async fn forward_to_upstream<P: Pipeline>(
         tunnel = Some(hyper::upgrade::on(&mut response));
     }
     finish.outcome.status = response.status();
-    shape(response.headers_mut(), &forward);
+    strip_connection_fields(response.headers_mut());
+    forward.clean(response.headers_mut());
+    finish.exchange.dress(response.headers_mut());
     let passage = super::body::Passage { upload: outgoing.upload, lease, place };
     let response = response.map(|incoming| Download::upstream(incoming, forward.idle_timeout, passage, finish));
     Answer { response, tunnel }
-}
-
-/// The answer's fields as the client gets them.
-fn shape(headers: &mut HeaderMap, forward: &Forward) {
-    strip_connection_fields(headers);
-    for name in &forward.answer_strip {
-        headers.remove(name);
-    }
-    for (name, _) in &forward.answer_headers {
-        headers.remove(name);
-    }
-    for (name, value) in &forward.answer_headers {
-        headers.append(name, value.clone());
-    }
 }

@@ -107,6 +107,8 @@ fn bad_version(head: &[u8]) -> Refusal {
     let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     // `HTTP/` DIGIT `.` DIGIT is a version, though not one of ours (RFC 9112 §2.3).
     match version {
+        // A version of ours, so that something else is wrong with the line.
+        b"HTTP/1.0" | b"HTTP/1.1" => Refusal::bad("the request line is not `method target HTTP/1.1`"),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Refusal::VERSION
         }

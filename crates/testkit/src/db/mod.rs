@@ -5,6 +5,7 @@
 mod server;
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use store::{Config, Db, Limits, Migration};
 use tempfile::TempDir;
@@ -16,7 +17,15 @@ pub struct TestDb {
     pub db: Db,
     /// To open the same database again (another process, a restart).
     pub config: Config,
-    _folder: Option<TempDir>,
+    folder: Option<Arc<TempDir>>,
+}
+
+impl TestDb {
+    /// What must live as long as the test, also when its body takes only parts of this.
+    #[doc(hidden)]
+    pub fn kept(&self) -> Option<Arc<TempDir>> {
+        self.folder.clone()
+    }
 }
 
 impl Deref for TestDb {
@@ -35,7 +44,7 @@ pub async fn sqlite_with(migrations: &[Migration], limits: Limits) -> TestDb {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = Config::Sqlite { path: folder.path().join("test.db") };
     let db = Db::open_with(&config, migrations, limits).await.expect("a fresh SQLite database opens");
-    TestDb { db, config, _folder: Some(folder) }
+    TestDb { db, config, folder: Some(Arc::new(folder)) }
 }
 
 /// A fresh schema on a server that all tests of this machine share: the one that `CARDEA_TEST_PG` names,
@@ -47,7 +56,7 @@ pub async fn postgres(migrations: &[Migration]) -> TestDb {
 pub async fn postgres_with(migrations: &[Migration], limits: Limits) -> TestDb {
     let config = fresh_schema(server::shared());
     let db = Db::open_with(&config, migrations, limits).await.expect("a fresh PostgreSQL schema opens");
-    TestDb { db, config, _folder: None }
+    TestDb { db, config, folder: None }
 }
 
 fn fresh_schema(url: &str) -> Config {
@@ -80,13 +89,17 @@ macro_rules! store_test {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 let test = $body;
-                test($crate::db::sqlite_with($migrations, $limits).await).await;
+                let db = $crate::db::sqlite_with($migrations, $limits).await;
+                let _kept = db.kept();
+                test(db).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
                 let test = $body;
-                test($crate::db::postgres_with($migrations, $limits).await).await;
+                let db = $crate::db::postgres_with($migrations, $limits).await;
+                let _kept = db.kept();
+                test(db).await;
             }
         }
     };

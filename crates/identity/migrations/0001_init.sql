@@ -3,13 +3,16 @@
 CREATE TABLE signing_keys (
     kid          TEXT PRIMARY KEY,
     algorithm    TEXT   NOT NULL,
+    generation   BIGINT NOT NULL,
     public_jwk   TEXT   NOT NULL,
     sealed_jwk   TEXT   NOT NULL,
     announced_at BIGINT NOT NULL,
     active_at    BIGINT NOT NULL,
     retired_at   BIGINT,
     removed_at   BIGINT,
-    killed_at    BIGINT
+    killed_at    BIGINT,
+    -- Two nodes that plan the same successor make one key.
+    UNIQUE (algorithm, generation)
 );
 
 CREATE TABLE clients (
@@ -118,6 +121,9 @@ CREATE TABLE grants (
     expires_at         BIGINT NOT NULL,
     refresh_generation BIGINT NOT NULL,
     refresh_rotated_at BIGINT,
+    refresh_replays    BIGINT NOT NULL,
+    -- A client's own grant (client_credentials): one per scopes and audiences, taken up again and again.
+    standing_key       TEXT UNIQUE,
     revoked_at         BIGINT,
     revoked_because    TEXT
 );
@@ -130,7 +136,8 @@ CREATE TABLE authorization_codes (
     code_hash      TEXT PRIMARY KEY,
     grant_id       TEXT   NOT NULL,
     client_id      TEXT   NOT NULL,
-    redirect_uri   TEXT   NOT NULL,
+    -- As asked for; null if the request left it out.
+    redirect_uri   TEXT,
     code_challenge TEXT   NOT NULL,
     expires_at     BIGINT NOT NULL,
     used_at        BIGINT
@@ -161,6 +168,7 @@ CREATE TABLE event_heads (
     log TEXT PRIMARY KEY,
     seq BIGINT NOT NULL
 );
+INSERT INTO event_heads (log, seq) VALUES ('security', 0);
 CREATE TABLE event_streams (
     client_id  TEXT   NOT NULL,
     stream     TEXT   NOT NULL,

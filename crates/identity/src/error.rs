@@ -69,7 +69,10 @@ impl OAuthError {
 
 impl From<store::StoreError> for OAuthError {
     fn from(error: store::StoreError) -> Self {
-        temporarily_unavailable("the service cannot reach its database; try again").cause(error)
+        match error {
+            store::StoreError::Invalid => invalid_request("the request holds a character that cannot be stored"),
+            error => temporarily_unavailable("the service cannot reach its database; try again").cause(error),
+        }
     }
 }
 

@@ -2,15 +2,37 @@
 //! introspection, revocation and its feed, audit. It is the only master of clients and users and
 //! knows no other pillar.
 
+pub mod applied;
+pub mod audit;
+pub mod claims;
+pub mod clients;
+pub mod codes;
 pub mod config;
 pub mod cx;
+pub mod discovery;
 pub mod error;
+pub mod events;
+pub mod grants;
+pub mod handles;
+pub mod housekeeping;
+// pub mod introspect;
+pub mod keys;
+pub mod metrics;
+// pub mod revoke;
+pub mod router;
+pub mod scopes;
+pub mod token;
+// pub mod userinfo;
+mod watched;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use base::time::SharedClock;
 use jose::seal::SealingKey;
-use store::{Db, Migration};
+use store::{Db, Migration, StoreError};
 
 pub use config::Config;
 pub use cx::Cx;
@@ -26,6 +48,65 @@ pub struct Identity {
     pub clock: SharedClock,
     /// Root of all keys derived from the master key: `seal.derive("…")`, `seal.mac("…")`.
     pub seal: SealingKey,
+    pub(crate) key_seal: SealingKey,
+    pub handles: handles::Handles,
+    pub(crate) hashes: handles::Hashes,
+    pub(crate) sets: handles::Sets,
+    pub(crate) keys: keys::KeyRing,
+    pub(crate) scoping: scopes::Scoping,
+    pub metrics: metrics::Metrics,
 }
 
 pub type SharedIdentity = Arc<Identity>;
+
+/// Why the identity system cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("database: {0}")]
+    Store(#[from] StoreError),
+    #[error("master key: {0}")]
+    MasterKey(jose::JoseError),
+    #[error("signing keys: {0}")]
+    Keys(#[from] keys::KeyError),
+}
+
+impl Identity {
+    /// Opens and migrates the database, and makes the signing keys if there are none.
+    pub async fn open(config: Config, clock: SharedClock) -> Result<SharedIdentity, OpenError> {
+        let db = Db::open(&config.database, MIGRATIONS).await?;
+        Self::with_db(config, clock, db).await
+    }
+
+    /// As [`Identity::open`], on a database that is open already.
+    pub async fn with_db(config: Config, clock: SharedClock, db: Db) -> Result<SharedIdentity, OpenError> {
+        let seal = SealingKey::new(&config.master_key).map_err(OpenError::MasterKey)?;
+        let identity = Arc::new(Self {
+            key_seal: seal.derive("keys"),
+            handles: handles::Handles::new(&seal),
+            hashes: handles::Hashes::new(&seal),
+            sets: handles::Sets::default(),
+            keys: keys::KeyRing::new(&db),
+            scoping: scopes::Scoping::new(&db),
+            metrics: metrics::Metrics::default(),
+            config,
+            db,
+            clock,
+            seal,
+        });
+        let mut cx = Cx::system(&identity);
+        keys::tick(&mut cx).await?;
+        cx.commit().await?;
+        // A wrong master key shows here, before anything is served.
+        keys::ring(&identity).await?;
+        Ok(identity)
+    }
+
+    /// What has to be done each minute: keys by schedule, and rows whose time is over.
+    pub async fn minute(self: &Arc<Self>) -> Result<(), OpenError> {
+        let mut cx = Cx::system(self);
+        keys::tick(&mut cx).await?;
+        cx.commit().await?;
+        housekeeping::sweep(self).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Clients (RFC 6749 §2, RFC 7591 §2): what they are, their redirect URIs, their secrets. Identity is the
+//! only master of clients.
+//!
+//! What takes something away from a client (a scope, an audience, its account) takes it from tokens that
+//! are out already: the client's epoch goes up, and the feed says so.
+
+mod redirect;
+mod secrets;
+mod spec;
+mod store;
+
+use base::Time;
+use base::event::Revoked;
+use base::ids::ClientId;
+use serde_json::json;
+use ::store::StoreError;
+
+pub use redirect::{NoRedirect, RedirectUri};
+pub use secrets::{SecretInfo, add_secret, ensure_secret, list_secrets, remove_secret, touch_secret};
+pub use spec::{ApplicationType, AuthMethod, ClientSpec, Consent, GrantType, TokenFormat};
+pub use store::{find, list};
+pub(crate) use secrets::check_secret;
+pub(crate) use store::credentials;
+
+use crate::applied::{Applied, Refused};
+use crate::audit::{self, Act};
+use crate::{Cx, events, grants};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    pub spec: ClientSpec,
+    pub client_id: ClientId,
+    pub epoch: i64,
+    pub disabled_at: Option<Time>,
+}
+
+impl Client {
+    pub fn is_public(&self) -> bool {
+        self.spec.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// The redirect URI of a request, if it is one of the client's.
+    pub fn redirect_uri(&self, asked: Option<&str>) -> Result<RedirectUri, NoRedirect> {
+        redirect::choose(&self.spec, asked)
+    }
+
+    /// Whether a logged-out browser may be sent there: an exact match.
+    pub fn is_post_logout_redirect_uri(&self, asked: &str) -> bool {
+        self.spec.post_logout_redirect_uris.iter().any(|uri| uri == asked)
+    }
+
+    pub fn may_use(&self, grant_type: GrantType) -> bool {
+        self.spec.grant_types.contains(&grant_type)
+    }
+
+    /// What people read.
+    pub fn display_name(&self) -> &str {
+        let name = self.spec.display_name.as_str();
+        if name.is_empty() { self.client_id.as_str() } else { name }
+    }
+}
+
+/// Creates or changes a client. Its secrets are apart: [`add_secret`].
+pub async fn apply(cx: &mut Cx, spec: &ClientSpec) -> Result<Applied, Refused> {
+    spec.check(&cx.identity.config.keys.algorithms)?;
+    let before = find(cx, &spec.client_id).await?;
+    let applied = store::apply(cx, spec).await?;
+    let act = match applied {
+        Applied::Created => Act::ClientCreated,
+        Applied::Updated => Act::ClientUpdated,
+        Applied::Unchanged => return Ok(applied),
+    };
+    note(cx, &spec.client_id, act).await?;
+    if before.is_some_and(|before| spec.takes_away_from(&before.spec)) {
+        store::raise_epoch(cx, &spec.client_id).await?;
+        events::append(cx, Revoked::Client(spec.client_id.to_string()), "client narrowed").await?;
+    }
+    Ok(applied)
+}
+
+/// Shuts a client out at once, with all its tokens and grants. False if it was disabled already.
+pub async fn disable(cx: &mut Cx, client_id: &ClientId) -> Result<bool, Refused> {
+    if !store::disable(cx, client_id).await? {
+        exists(cx, client_id).await?;
+        return Ok(false);
+    }
+    grants::revoke_of_client(cx, client_id, "client disabled").await?;
+    note(cx, client_id, Act::ClientDisabled).await?;
+    events::append(cx, Revoked::Client(client_id.to_string()), "client disabled").await?;
+    Ok(true)
+}
+
+/// Lets a client in again; what it held before stays revoked. False if it was not disabled.
+pub async fn enable(cx: &mut Cx, client_id: &ClientId) -> Result<bool, Refused> {
+    if !store::enable(cx, client_id).await? {
+        exists(cx, client_id).await?;
+        return Ok(false);
+    }
+    note(cx, client_id, Act::ClientEnabled).await?;
+    Ok(true)
+}
+
+/// Removes a client with its secrets; its tokens and grants die. False if there is none.
+pub async fn delete(cx: &mut Cx, client_id: &ClientId) -> Result<bool, StoreError> {
+    if !store::delete(cx, client_id).await? {
+        return Ok(false);
+    }
+    grants::revoke_of_client(cx, client_id, "client deleted").await?;
+    note(cx, client_id, Act::ClientDeleted).await?;
+    events::append(cx, Revoked::Client(client_id.to_string()), "client deleted").await?;
+    Ok(true)
+}
+
+async fn exists(cx: &mut Cx, client_id: &ClientId) -> Result<(), Refused> {
+    find(cx, client_id).await?.map(drop).ok_or(Refused::NotFound("client"))
+}
+
+async fn note(cx: &mut Cx, client_id: &ClientId, act: Act) -> Result<(), StoreError> {
+    let record = audit::Record { client_id: Some(client_id.clone()), detail: json!({}), ..Default::default() };
+    audit::record(cx, act, record).await
+}

@@ -1,0 +1,68 @@
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, HeaderName, header};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::poll::{self, DEFAULT_WAIT, MAX_WAIT, PollRequest};
+use crate::clients::touch_secret;
+use crate::error::{OAuthError, access_denied, invalid_request};
+use crate::token::client_auth::authenticate_confidential;
+use crate::token::form::Form;
+use crate::{Cx, SharedIdentity};
+
+const STREAM: HeaderName = HeaderName::from_static("cardea-stream");
+
+/// Guard: client.
+pub fn routes() -> Router<SharedIdentity> {
+    Router::new().route("/events/poll", post(poll_events))
+}
+
+#[derive(Deserialize)]
+struct Place {
+    stream: Option<String>,
+    /// Milliseconds to hold an empty answer.
+    wait: Option<u64>,
+}
+
+async fn poll_events(
+    State(identity): State<SharedIdentity>,
+    mut cx: Cx,
+    Query(place): Query<Place>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, OAuthError> {
+    // The body is JSON, so that a client can only authenticate by header.
+    let by = authenticate_confidential(&mut cx, &headers, &Form::parse(b"")?).await?;
+    if !by.client.spec.events {
+        return Err(access_denied("the client may not poll events"));
+    }
+    let stream = place.stream.as_deref().unwrap_or("default");
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if !(1..=64).contains(&stream.len()) || !stream.bytes().all(fine) {
+        return Err(invalid_request("`stream` must be 1 to 64 letters, digits, - . _ or ~"));
+    }
+    let request: PollRequest = match body.is_empty() {
+        true => PollRequest::default(),
+        false => serde_json::from_slice(&body).map_err(|_| invalid_request("the body is not a poll request"))?,
+    };
+    let opened = poll::place(&mut cx, &by.client.client_id, stream, &request).await?;
+    if let (true, Some(secret_id)) = (opened.wrote, &by.secret_id) {
+        touch_secret(&mut cx, secret_id).await?;
+    }
+    cx.commit().await?;
+
+    let wait = place.wait.map_or(DEFAULT_WAIT, Duration::from_millis).min(MAX_WAIT);
+    let answer = poll::poll(&identity, &by.client.client_id, opened.position, request, wait).await?;
+
+    identity.metrics.events(answer.sets.len());
+    let continuity = if opened.is_new { "new" } else { "resumed" };
+    let headers = [(header::CACHE_CONTROL, "no-store"), (STREAM, continuity)];
+    let body = json!({"sets": answer.sets, "moreAvailable": answer.more_available});
+    Ok((headers, Json(body)).into_response())
+}

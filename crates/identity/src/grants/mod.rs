@@ -1,0 +1,153 @@
+//! Grants: what a user let a client do, or what a client may do by itself. The only durable row of a token.
+//!
+//! Every token bears the epoch of its grant; revoking is `epoch + 1`, and everything issued before is dead.
+//! A user's grant is opened at the authorization endpoint, activated when its code is redeemed, and never
+//! comes back once revoked. A client's own grant (client_credentials) stands: one row per set of scopes and
+//! audiences, and after a revocation the next token starts at the new epoch.
+
+mod store;
+
+use std::time::Duration;
+
+use base::Time;
+use base::event::Revoked;
+use base::ids::{ClientId, GrantId, SessionId, UserId};
+use base::scope::Scopes;
+use serde_json::json;
+use ::store::StoreError;
+
+pub use store::{Rotation, count_replay, find, list_of_client, list_of_user, rotate};
+
+use crate::audit::{self, Act};
+use crate::scopes::Audiences;
+use crate::{Cx, events};
+
+/// What the authorization endpoint knows when it opens a grant.
+#[derive(Debug, Clone)]
+pub struct NewGrant {
+    pub client_id: ClientId,
+    pub user_id: UserId,
+    pub session_id: Option<SessionId>,
+    pub scopes: Scopes,
+    pub audiences: Audiences,
+    pub auth_time: Option<Time>,
+    pub acr: Option<String>,
+    pub amr: Vec<String>,
+    pub nonce: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub grant_id: GrantId,
+    pub client_id: ClientId,
+    /// None for a client's own grant.
+    pub user_id: Option<UserId>,
+    pub session_id: Option<SessionId>,
+    pub scopes: Scopes,
+    pub audiences: Audiences,
+    pub auth_time: Option<Time>,
+    pub acr: Option<String>,
+    pub amr: Vec<String>,
+    pub nonce: Option<String>,
+    pub epoch: i64,
+    pub created_at: Time,
+    pub activated_at: Option<Time>,
+    pub expires_at: Time,
+    /// The refresh token that is good now; 0 before the first.
+    pub refresh_generation: i64,
+    pub refresh_rotated_at: Option<Time>,
+    pub revoked_at: Option<Time>,
+}
+
+impl Grant {
+    pub fn is_live(&self, now: Time) -> bool {
+        self.revoked_at.is_none() && self.activated_at.is_some() && self.expires_at > now
+    }
+
+    /// The `sub` of its tokens: the person, or the client itself (RFC 9068 §2.2).
+    pub fn subject(&self) -> &str {
+        self.user_id.as_ref().map_or(self.client_id.as_str(), UserId::as_str)
+    }
+}
+
+/// Opens a user's grant. Nothing can be done with it before [`activate`], and unless that comes it is
+/// gone soon after its code.
+pub async fn open(cx: &mut Cx, new: NewGrant) -> Result<GrantId, StoreError> {
+    let grant_id = GrantId::random();
+    let expires_at = cx.now.plus(cx.identity.config.lifetimes.code).plus(Duration::from_secs(60));
+    store::insert(cx, &grant_id, &new, expires_at).await?;
+    let detail = json!({"scopes": new.scopes.to_string(), "audiences": new.audiences.to_string()});
+    let record = audit::Record {
+        subject: Some(new.user_id),
+        client_id: Some(new.client_id),
+        object: Some(grant_id.to_string()),
+        detail,
+        ..audit::Record::default()
+    };
+    audit::record(cx, Act::GrantOpened, record).await?;
+    Ok(grant_id)
+}
+
+/// Makes an opened grant live for `lifetime`; None if it is gone, revoked or already active.
+pub async fn activate(cx: &mut Cx, grant_id: &GrantId, lifetime: Duration) -> Result<Option<Grant>, StoreError> {
+    store::activate(cx, grant_id, lifetime).await
+}
+
+/// The client's own grant for these scopes and audiences, made or taken up again in one statement.
+pub async fn standing(
+    cx: &mut Cx,
+    client_id: &ClientId,
+    scopes: &Scopes,
+    audiences: &Audiences,
+) -> Result<Grant, StoreError> {
+    store::upsert_standing(cx, client_id, scopes, audiences).await
+}
+
+/// Revokes a grant with everything issued under it. False if it was revoked before or does not exist.
+pub async fn revoke(cx: &mut Cx, grant_id: &GrantId, reason: &'static str) -> Result<bool, StoreError> {
+    let Some((client_id, user_id)) = store::revoke(cx, grant_id, reason).await? else {
+        return Ok(false);
+    };
+    let record = audit::Record {
+        subject: user_id,
+        client_id: Some(client_id),
+        object: Some(grant_id.to_string()),
+        detail: json!({"reason": reason}),
+        ..audit::Record::default()
+    };
+    audit::record(cx, Act::GrantRevoked, record).await?;
+    events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await?;
+    Ok(true)
+}
+
+/// Revokes all grants of a client. The event is that of the client: whoever calls this appends it.
+pub async fn revoke_of_client(cx: &mut Cx, client_id: &ClientId, reason: &'static str) -> Result<u64, StoreError> {
+    store::revoke_of_client(cx, client_id, reason).await
+}
+
+/// Revokes all grants of a user. The event is that of the user: whoever calls this appends it.
+pub async fn revoke_of_user(cx: &mut Cx, user_id: &UserId, reason: &'static str) -> Result<u64, StoreError> {
+    store::revoke_of_user(cx, user_id, reason).await
+}
+
+/// Revokes all grants of a session. The event is that of the session: whoever calls this appends it.
+pub async fn revoke_of_session(cx: &mut Cx, session_id: &SessionId, reason: &'static str) -> Result<u64, StoreError> {
+    store::revoke_of_session(cx, session_id, reason).await
+}
+
+/// Revokes what one client holds from one user (the account page's "withdraw"), grant by grant, so that
+/// the events name exactly these.
+pub async fn revoke_of_user_and_client(
+    cx: &mut Cx,
+    user_id: &UserId,
+    client_id: &ClientId,
+    reason: &'static str,
+) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for grant in list_of_user(cx, user_id).await? {
+        if grant.client_id == *client_id && revoke(cx, &grant.grant_id, reason).await? {
+            count += 1;
+        }
+    }
+    Ok(count)
+}

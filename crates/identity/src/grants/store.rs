@@ -1,0 +1,209 @@
+use std::time::Duration;
+
+use base::Time;
+use base::ids::{ClientId, GrantId, SessionId, UserId};
+use base::scope::Scopes;
+use store::{Row, StoreError, params};
+
+use super::{Grant, NewGrant};
+use crate::Cx;
+use crate::scopes::Audiences;
+
+pub(super) async fn insert(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    new: &NewGrant,
+    expires_at: Time,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO grants
+        (grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+         created_at, activated_at, expires_at, refresh_generation, refresh_replays)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, NULL, $12, 0, 0)";
+    let values = params![
+        grant_id,
+        &new.client_id,
+        &new.user_id,
+        new.session_id.as_ref(),
+        new.scopes.to_string(),
+        new.audiences.to_string(),
+        new.auth_time,
+        new.acr.as_deref(),
+        new.amr.join(" "),
+        new.nonce.as_deref(),
+        cx.now,
+        expires_at,
+    ];
+    cx.tx.execute(sql, &values).await?;
+    Ok(())
+}
+
+pub(super) async fn activate(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    lifetime: Duration,
+) -> Result<Option<Grant>, StoreError> {
+    let sql = "UPDATE grants SET activated_at = $2, expires_at = $3
+        WHERE grant_id = $1 AND activated_at IS NULL AND revoked_at IS NULL AND expires_at > $2
+        RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+    let row = cx.tx.one(sql, &params![grant_id, cx.now, cx.now.plus(lifetime)]).await?;
+    row.as_ref().map(grant).transpose()
+}
+
+pub(super) async fn upsert_standing(
+    cx: &mut Cx,
+    client_id: &ClientId,
+    scopes: &Scopes,
+    audiences: &Audiences,
+) -> Result<Grant, StoreError> {
+    let sql = "INSERT INTO grants
+        (grant_id, client_id, scopes, audiences, epoch, created_at, activated_at, expires_at, refresh_generation,
+         refresh_replays, standing_key)
+        VALUES ($1, $2, $3, $4, 0, $5, $5, $6, 0, 0, $7)
+        ON CONFLICT (standing_key) DO UPDATE
+        SET expires_at = excluded.expires_at, revoked_at = NULL, revoked_because = NULL
+        RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+    let (scopes, audiences) = (scopes.to_string(), audiences.to_string());
+    let key = serde_json::json!([client_id, scopes, audiences]).to_string();
+    let expires_at = cx.now.plus(cx.identity.config.lifetimes.grant);
+    let values = params![GrantId::random(), client_id, scopes, audiences, cx.now, expires_at, key];
+    let rows = cx.tx.query(sql, &values).await?;
+    rows.first().map_or(Err(StoreError::Invalid), grant)
+}
+
+pub async fn find(cx: &mut Cx, grant_id: &GrantId) -> Result<Option<Grant>, StoreError> {
+    let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
+        FROM grants WHERE grant_id = $1";
+    cx.tx.read_one(sql, &params![grant_id]).await?.as_ref().map(grant).transpose()
+}
+
+/// The live grants of a user, newest first.
+pub async fn list_of_user(cx: &mut Cx, user_id: &UserId) -> Result<Vec<Grant>, StoreError> {
+    let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
+        FROM grants
+        WHERE user_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
+        ORDER BY activated_at DESC LIMIT 1000";
+    cx.tx.read(sql, &params![user_id, cx.now]).await?.iter().map(grant).collect()
+}
+
+/// The live grants of a client, newest first.
+pub async fn list_of_client(cx: &mut Cx, client_id: &ClientId) -> Result<Vec<Grant>, StoreError> {
+    let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
+        FROM grants
+        WHERE client_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
+        ORDER BY activated_at DESC LIMIT 1000";
+    cx.tx.read(sql, &params![client_id, cx.now]).await?.iter().map(grant).collect()
+}
+
+pub(super) async fn revoke(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    reason: &'static str,
+) -> Result<Option<(ClientId, Option<UserId>)>, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE grant_id = $1 AND revoked_at IS NULL RETURNING client_id, user_id";
+    let Some(row) = cx.tx.one(sql, &params![grant_id, cx.now, reason]).await? else {
+        return Ok(None);
+    };
+    Ok(Some((row.string("client_id")?.into(), row.opt_string("user_id")?.map(UserId::from))))
+}
+
+pub(super) async fn revoke_of_client(
+    cx: &mut Cx,
+    client_id: &ClientId,
+    reason: &'static str,
+) -> Result<u64, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE client_id = $1 AND revoked_at IS NULL AND expires_at > $2";
+    cx.tx.execute(sql, &params![client_id, cx.now, reason]).await
+}
+
+pub(super) async fn revoke_of_user(cx: &mut Cx, user_id: &UserId, reason: &'static str) -> Result<u64, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2";
+    cx.tx.execute(sql, &params![user_id, cx.now, reason]).await
+}
+
+pub(super) async fn revoke_of_session(
+    cx: &mut Cx,
+    session_id: &SessionId,
+    reason: &'static str,
+) -> Result<u64, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE session_id = $1 AND revoked_at IS NULL AND expires_at > $2";
+    cx.tx.execute(sql, &params![session_id, cx.now, reason]).await
+}
+
+/// One move of the refresh counter.
+pub struct Rotation<'a> {
+    pub grant_id: &'a GrantId,
+    pub client_id: &'a ClientId,
+    /// The generation that was presented.
+    pub generation: i64,
+    /// Not rotated since: the token has lain idle for too long.
+    pub idle_since: Time,
+}
+
+/// Compare-and-set of the refresh generation: of any number of requests exactly one moves it.
+pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>) -> Result<Option<Grant>, StoreError> {
+    let sql = "UPDATE grants
+        SET refresh_generation = refresh_generation + 1, refresh_rotated_at = $4, refresh_replays = 0
+        WHERE grant_id = $1 AND client_id = $2 AND refresh_generation = $3
+          AND revoked_at IS NULL AND activated_at IS NOT NULL AND expires_at > $4
+          AND COALESCE(refresh_rotated_at, activated_at) > $5
+        RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+    let values =
+        params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotation.idle_since];
+    cx.tx.one(sql, &values).await?.as_ref().map(grant).transpose()
+}
+
+/// Counts one repeat of the move before the last; None when it is too late, or was repeated too often.
+pub async fn count_replay(
+    cx: &mut Cx,
+    rotation: &Rotation<'_>,
+    rotated_after: Time,
+    at_most: i64,
+) -> Result<Option<Grant>, StoreError> {
+    let sql = "UPDATE grants SET refresh_replays = refresh_replays + 1
+        WHERE grant_id = $1 AND client_id = $2 AND refresh_generation = $3 + 1
+          AND revoked_at IS NULL AND activated_at IS NOT NULL AND expires_at > $4
+          AND refresh_rotated_at >= $5 AND refresh_replays < $6
+        RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+    let values = params![
+        rotation.grant_id,
+        rotation.client_id,
+        rotation.generation,
+        cx.now,
+        rotated_after,
+        at_most,
+    ];
+    cx.tx.one(sql, &values).await?.as_ref().map(grant).transpose()
+}
+
+pub(super) fn grant(row: &Row) -> Result<Grant, StoreError> {
+    Ok(Grant {
+        grant_id: row.string("grant_id")?.into(),
+        client_id: row.string("client_id")?.into(),
+        user_id: row.opt_string("user_id")?.map(UserId::from),
+        session_id: row.opt_string("session_id")?.map(SessionId::from),
+        scopes: Scopes::parse(row.text("scopes")?).unwrap_or_default(),
+        audiences: Audiences::parse(row.text("audiences")?),
+        auth_time: row.opt_time("auth_time")?,
+        acr: row.opt_string("acr")?,
+        amr: row.opt_text("amr")?.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+        nonce: row.opt_string("nonce")?,
+        epoch: row.int("epoch")?,
+        created_at: row.time("created_at")?,
+        activated_at: row.opt_time("activated_at")?,
+        expires_at: row.time("expires_at")?,
+        refresh_generation: row.int("refresh_generation")?,
+        refresh_rotated_at: row.opt_time("refresh_rotated_at")?,
+        revoked_at: row.opt_time("revoked_at")?,
+    })
+}

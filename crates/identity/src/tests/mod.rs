@@ -1,0 +1,4 @@
+//! Tests of the identity system over its router, without sockets, on both databases.
+
+mod grants;
+pub(crate) mod platform;

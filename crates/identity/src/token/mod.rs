@@ -1,0 +1,4 @@
+//! The token endpoint (RFC 6749 §3.2).
+
+pub mod client_auth;
+pub mod form;

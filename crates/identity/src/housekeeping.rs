@@ -36,10 +36,7 @@ const SWEEPS: &[(&str, Duration)] = &[
             (SELECT device_hash FROM known_devices WHERE expires_at < $1 LIMIT $2) AND expires_at < $1",
         Duration::ZERO,
     ),
-    (
-        "DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT $2)",
-        DAY,
-    ),
+    ("DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT $2)", DAY),
     // A receiver that has not asked for a day has lost its place, and is told so when it comes back …
     (
         "DELETE FROM event_streams WHERE client_id || ' ' || stream IN

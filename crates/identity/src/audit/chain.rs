@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
 use ::store::StoreError;
+use serde_json::json;
 
 use super::store::{self, Entry};
 use crate::Cx;

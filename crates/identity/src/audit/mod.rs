@@ -7,10 +7,10 @@
 mod chain;
 mod store;
 
+use ::store::StoreError;
 use base::Time;
 use base::ids::{ClientId, UserId};
 use serde_json::Value;
-use ::store::StoreError;
 
 pub use chain::{Break, Report, verify};
 pub use store::{Entry, Filter, Page, list};

@@ -2,7 +2,6 @@
 //! contract. A scope whose contract cannot be kept is not granted: no token says `orders_read` without the
 //! `account_nr` that the API behind relies on.
 
-
 use std::fmt;
 
 use base::ids::UserId;
@@ -48,8 +47,30 @@ impl<'de> Deserialize<'de> for Source {
 
 /// Claims that the token service sets itself; no contract may name them.
 const RESERVED: [&str; 24] = [
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "typ", "azp", "nonce", "auth_time", "acr",
-    "amr", "sid", "grant_id", "at_hash", "c_hash", "s_hash", "cnf", "act", "active", "handle",
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "scope",
+    "typ",
+    "azp",
+    "nonce",
+    "auth_time",
+    "acr",
+    "amr",
+    "sid",
+    "grant_id",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "cnf",
+    "act",
+    "active",
+    "handle",
 ];
 
 pub fn is_reserved(claim: &str) -> bool {

@@ -9,18 +9,18 @@ mod secrets;
 mod spec;
 mod store;
 
+use ::store::StoreError;
 use base::Time;
 use base::event::Revoked;
 use base::ids::ClientId;
 use serde_json::json;
-use ::store::StoreError;
 
 pub use redirect::{NoRedirect, RedirectUri};
+pub(crate) use secrets::check_secret;
 pub use secrets::{SecretInfo, add_secret, ensure_secret, list_secrets, remove_secret, touch_secret};
 pub use spec::{ApplicationType, AuthMethod, ClientSpec, Consent, GrantType, TokenFormat};
-pub use store::{find, list};
-pub(crate) use secrets::check_secret;
 pub(crate) use store::credentials;
+pub use store::{find, list};
 
 use crate::applied::{Applied, Refused};
 use crate::audit::{self, Act};

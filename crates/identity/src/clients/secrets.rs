@@ -1,11 +1,11 @@
 //! Client secrets: long random handles, stored as keyed hashes; two may live at once, so that one can be
 //! exchanged for the next without an outage.
 
+use ::store::StoreError;
 use base::ids::ClientId;
 use base::{Secret, Time, handle};
 use serde::Serialize;
 use serde_json::json;
-use ::store::StoreError;
 
 use super::{Client, find, store};
 use crate::Cx;

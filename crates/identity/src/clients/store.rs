@@ -91,11 +91,7 @@ pub(super) struct NewSecret<'a> {
 }
 
 /// False if the client has two live secrets already.
-pub(super) async fn add_secret(
-    cx: &mut Cx,
-    client_id: &ClientId,
-    new: NewSecret<'_>,
-) -> Result<bool, StoreError> {
+pub(super) async fn add_secret(cx: &mut Cx, client_id: &ClientId, new: NewSecret<'_>) -> Result<bool, StoreError> {
     // Locks the client's row, so that the count below sees secrets that others add at the same moment.
     let lock = "UPDATE clients SET updated_at = $2 WHERE client_id = $1";
     cx.tx.execute(lock, &params![client_id, cx.now]).await?;

@@ -7,9 +7,9 @@
 
 mod store;
 
+use ::store::StoreError;
 use base::ids::{ClientId, GrantId};
 use base::{Secret, handle};
-use ::store::StoreError;
 
 use crate::Cx;
 use crate::clients::RedirectUri;

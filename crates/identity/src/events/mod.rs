@@ -8,8 +8,8 @@ mod http;
 mod poll;
 mod store;
 
-use base::event::Revoked;
 use ::store::StoreError;
+use base::event::Revoked;
 
 pub use http::routes;
 

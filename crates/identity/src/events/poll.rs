@@ -73,7 +73,8 @@ pub(super) async fn poll(
         let mut events = store::after(&mut cx, position, most.saturating_add(1)).await?;
         let more_available = events.len() > most;
         events.truncate(most);
-        let woken = events.is_empty() && matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(())));
+        let woken =
+            events.is_empty() && matches!(tokio::time::timeout_at(deadline, changes.changed()).await, Ok(Ok(())));
         if !woken {
             let sets = sign(identity, client_id, &events).await?;
             return Ok(PollAnswer { sets, more_available });

@@ -9,12 +9,12 @@ mod store;
 
 use std::time::Duration;
 
+use ::store::StoreError;
 use base::Time;
 use base::event::Revoked;
 use base::ids::{ClientId, GrantId, SessionId, UserId};
 use base::scope::Scopes;
 use serde_json::json;
-use ::store::StoreError;
 
 pub use store::{Rotation, count_replay, find, list_of_client, list_of_user, rotate};
 

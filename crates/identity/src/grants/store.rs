@@ -37,11 +37,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-pub(super) async fn activate(
-    cx: &mut Cx,
-    grant_id: &GrantId,
-    lifetime: Duration,
-) -> Result<Option<Grant>, StoreError> {
+pub(super) async fn activate(cx: &mut Cx, grant_id: &GrantId, lifetime: Duration) -> Result<Option<Grant>, StoreError> {
     let sql = "UPDATE grants SET activated_at = $2, expires_at = $3
         WHERE grant_id = $1 AND activated_at IS NULL AND revoked_at IS NULL AND expires_at > $2
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
@@ -157,8 +153,7 @@ pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>) -> Result<Option<Grant>
           AND COALESCE(refresh_rotated_at, activated_at) > $5
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
-    let values =
-        params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotation.idle_since];
+    let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotation.idle_since];
     cx.tx.one(sql, &values).await?.as_ref().map(grant).transpose()
 }
 
@@ -175,14 +170,7 @@ pub async fn count_replay(
           AND refresh_rotated_at >= $5 AND refresh_replays < $6
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
-    let values = params![
-        rotation.grant_id,
-        rotation.client_id,
-        rotation.generation,
-        cx.now,
-        rotated_after,
-        at_most,
-    ];
+    let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotated_after, at_most,];
     cx.tx.one(sql, &values).await?.as_ref().map(grant).transpose()
 }
 

@@ -12,12 +12,12 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::store::{Db, StoreError};
 use base::Time;
 use base::event::Revoked;
 use base::ids::KeyId;
 use jose::{Algorithm, KeySet, SigningKey};
 use serde_json::{Value, json};
-use ::store::{Db, StoreError};
 
 pub use http::routes;
 pub use plan::State;
@@ -85,9 +85,8 @@ impl Ring {
     pub fn signer(&self, identity: &Identity, algorithm: Option<Algorithm>) -> Result<&SigningKey, OAuthError> {
         let now = identity.clock.now();
         let algorithm = algorithm.or(identity.config.keys.algorithms.first().copied()).unwrap_or_default();
-        let active = |key: &&Arc<RingKey>| {
-            key.info.algorithm == algorithm && plan::state(&key.info, now) == State::Active
-        };
+        let active =
+            |key: &&Arc<RingKey>| key.info.algorithm == algorithm && plan::state(&key.info, now) == State::Active;
         let newest = self.keys.iter().filter(active).max_by_key(|key| key.info.active_at);
         newest
             .and_then(|key| key.signing.as_ref())

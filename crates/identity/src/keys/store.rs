@@ -65,8 +65,7 @@ pub(super) async fn retire_before(
 ) -> Result<(), StoreError> {
     let sql = "UPDATE signing_keys SET retired_at = $3, removed_at = $4
         WHERE algorithm = $1 AND generation < $2 AND (retired_at IS NULL OR retired_at > $3)";
-    let values =
-        params![algorithm.as_str(), planned.generation, planned.active_at, planned.active_at.plus(stays)];
+    let values = params![algorithm.as_str(), planned.generation, planned.active_at, planned.active_at.plus(stays)];
     cx.tx.execute(sql, &values).await?;
     Ok(())
 }
@@ -100,19 +99,22 @@ pub(super) async fn wipe(cx: &mut Cx) -> Result<u64, StoreError> {
 }
 
 pub(super) async fn of_algorithm(cx: &mut Cx, algorithm: Algorithm) -> Result<Vec<KeyInfo>, StoreError> {
-    let sql = "SELECT kid, algorithm, generation, public_jwk, announced_at, active_at, retired_at, removed_at, killed_at
+    let sql =
+        "SELECT kid, algorithm, generation, public_jwk, announced_at, active_at, retired_at, removed_at, killed_at
         FROM signing_keys WHERE algorithm = $1 ORDER BY generation";
     cx.tx.read(sql, &params![algorithm.as_str()]).await?.iter().map(info).collect()
 }
 
 pub(super) async fn find(cx: &mut Cx, kid: &KeyId) -> Result<Option<KeyInfo>, StoreError> {
-    let sql = "SELECT kid, algorithm, generation, public_jwk, announced_at, active_at, retired_at, removed_at, killed_at
+    let sql =
+        "SELECT kid, algorithm, generation, public_jwk, announced_at, active_at, retired_at, removed_at, killed_at
         FROM signing_keys WHERE kid = $1";
     cx.tx.read_one(sql, &params![kid]).await?.as_ref().map(info).transpose()
 }
 
 pub(super) async fn list(cx: &mut Cx) -> Result<Vec<KeyInfo>, StoreError> {
-    let sql = "SELECT kid, algorithm, generation, public_jwk, announced_at, active_at, retired_at, removed_at, killed_at
+    let sql =
+        "SELECT kid, algorithm, generation, public_jwk, announced_at, active_at, retired_at, removed_at, killed_at
         FROM signing_keys ORDER BY algorithm, generation";
     cx.tx.read(sql, &params![]).await?.iter().map(info).collect()
 }

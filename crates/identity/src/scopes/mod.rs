@@ -10,11 +10,11 @@ mod store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::store::{Db, StoreError};
 use base::scope::Scopes;
 use jose::Algorithm;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use ::store::{Db, StoreError};
 
 pub use audiences::Audiences;
 
@@ -98,9 +98,7 @@ impl Catalog {
 
     /// The scopes that mean something to this audience: its own and those that belong to none.
     pub fn scopes_for(&self, scopes: &Scopes, audience: &str) -> Scopes {
-        let fits = |scope: &&str| {
-            !is_built_in(scope) && self.audience_of(scope).is_none_or(|own| own == audience)
-        };
+        let fits = |scope: &&str| !is_built_in(scope) && self.audience_of(scope).is_none_or(|own| own == audience);
         scopes.iter().filter(fits).collect()
     }
 

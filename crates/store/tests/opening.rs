@@ -2,7 +2,9 @@
 
 //! Opening: migrations, and who may open what.
 
-use store::{Config, Db, Migration, StoreError, params};
+use std::time::Duration;
+
+use store::{Config, Db, Limits, Migration, StoreError, params};
 use testkit::db::TestDb;
 use testkit::store_test;
 
@@ -137,4 +139,17 @@ async fn a_server_that_is_not_there_is_unavailable_and_its_password_untold() {
 
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+/// It takes connections, and says nothing.
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u@{}/x", silent.local_addr().unwrap());
+    let config = Config::Postgres { url: url.into(), schema: "s".to_owned() };
+    let limits = Limits { hold: Duration::ZERO, wait: Duration::ZERO, ..Limits::default() };
+
+    let error = Db::open_with(&config, &[], limits).await.unwrap_err();
+
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
 }

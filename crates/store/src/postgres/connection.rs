@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -15,6 +17,9 @@ use crate::{StoreError, Value};
 
 pub(super) struct Connection {
     client: Client,
+    patience: Duration,
+    /// The server did not answer in time; what it says later belongs to nobody.
+    silent: AtomicBool,
     prepared: Mutex<HashMap<&'static str, Prepared>>,
 }
 
@@ -25,31 +30,35 @@ struct Prepared {
 }
 
 impl Connection {
-    /// Connects, and runs `settings` there.
-    pub(super) async fn open(config: &Config, settings: &str) -> Result<Self, StoreError> {
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| meaning(&error))?;
+    /// Connects, and runs `settings` there. An answer is waited for as long as `patience` lasts; the server's
+    /// own limits should end a statement before.
+    pub(super) async fn open(config: &Config, settings: &str, patience: Duration) -> Result<Self, StoreError> {
+        let connected = within(patience, config.connect(NoTls)).await;
+        let (client, connection) = connected.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
         // The driver of the connection; it ends when the client is dropped or the server goes.
         // Its error is seen by whoever waits for an answer.
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        let this = Self { client, prepared: Mutex::default() };
+        let this = Self { client, patience, silent: AtomicBool::new(false), prepared: Mutex::default() };
         this.control(settings).await?;
         Ok(this)
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.silent.load(Ordering::Acquire)
     }
 
     /// Statements without parameters or answer. They are sent when this is first polled, and are not
     /// taken back when it is dropped.
     pub(super) async fn control(&self, sql: &str) -> Result<(), StoreError> {
-        self.client.batch_execute(sql).await.map_err(|error| meaning(&error))
+        let done = within(self.patience, self.client.batch_execute(sql)).await;
+        done.ok_or_else(|| self.gone_silent())?.map_err(|error| meaning(&error))
     }
 
     pub(super) async fn run(&self, sql: &'static str, values: &[Value], want: Want) -> Result<Answer, StoreError> {
-        let answer = self.try_run(sql, values, want).await;
+        let answer = within(self.patience, self.try_run(sql, values, want)).await;
+        let answer = answer.unwrap_or_else(|| Err(self.gone_silent()));
         if let Err(StoreError::Contended(_)) = &answer {
             // Maybe its plan is out of date: prepare it anew next time.
             self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(sql);
@@ -75,6 +84,11 @@ impl Connection {
         Ok(Answer::Rows(rows))
     }
 
+    fn gone_silent(&self) -> StoreError {
+        self.silent.store(true, Ordering::Release);
+        no_answer()
+    }
+
     async fn prepare(&self, sql: &'static str) -> Result<Prepared, StoreError> {
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         if let Some(prepared) = known {
@@ -86,6 +100,14 @@ impl Connection {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, prepared.clone());
         Ok(prepared)
     }
+}
+
+pub(super) async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(patience, future).await.ok()
+}
+
+pub(super) fn no_answer() -> StoreError {
+    StoreError::unavailable("PostgreSQL did not answer in time")
 }
 
 /// Integers of all sizes and truth values (`EXISTS …`) are integers, as at SQLite.

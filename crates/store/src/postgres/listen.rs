@@ -8,6 +8,7 @@ use futures_util::stream;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
+use super::connection::{no_answer, within};
 use super::errors::meaning;
 use crate::StoreError;
 use crate::topics::Topics;
@@ -28,9 +29,14 @@ struct Ear {
 
 impl Listener {
     /// Returns when the server listens, so that no later commit is missed.
-    pub(super) async fn start(config: Arc<Config>, channel: &str, topics: Topics) -> Result<Self, StoreError> {
+    pub(super) async fn start(
+        config: Arc<Config>,
+        channel: &str,
+        topics: Topics,
+        patience: Duration,
+    ) -> Result<Self, StoreError> {
         let listen = format!("LISTEN \"{channel}\"");
-        let ear = Ear::open(&config, &listen, &topics).await?;
+        let ear = Ear::open(&config, &listen, &topics, patience).await?;
         let task = tokio::spawn(keep_listening(config, listen, topics, ear));
         Ok(Self(task.abort_handle()))
     }
@@ -52,7 +58,7 @@ async fn keep_listening(config: Arc<Config>, listen: String, topics: Topics, mut
         tracing::warn!("the connection that listens to PostgreSQL was lost; connecting again");
         let mut pause = FIRST_PAUSE;
         ear = loop {
-            match Ear::open(&config, &listen, &topics).await {
+            match Ear::open(&config, &listen, &topics, CHECK_WITHIN).await {
                 Ok(ear) => break ear,
                 Err(error) => tracing::debug!(error = %error, "PostgreSQL cannot be reached"),
             }
@@ -65,8 +71,9 @@ async fn keep_listening(config: Arc<Config>, listen: String, topics: Topics, mut
 }
 
 impl Ear {
-    async fn open(config: &Config, listen: &str, topics: &Topics) -> Result<Self, StoreError> {
-        let (client, mut connection) = config.connect(NoTls).await.map_err(|error| meaning(&error))?;
+    async fn open(config: &Config, listen: &str, topics: &Topics, patience: Duration) -> Result<Self, StoreError> {
+        let connected = within(patience, config.connect(NoTls)).await;
+        let (client, mut connection) = connected.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
         let topics = topics.clone();
         let driver = tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
@@ -77,7 +84,8 @@ impl Ear {
             }
         });
         let ear = Self { client, driver };
-        ear.client.batch_execute(listen).await.map_err(|error| meaning(&error))?;
+        let listening = within(patience, ear.client.batch_execute(listen)).await;
+        listening.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
         Ok(ear)
     }
 

@@ -20,6 +20,9 @@ pub(crate) use tx::Tx;
 /// The name must fit, with a prefix, into the 63 bytes of an identifier.
 const LONGEST_SCHEMA: usize = 48;
 
+/// How long an answer may take beyond the time that the statement has.
+const ANSWER: Duration = Duration::from_secs(2);
+
 pub(crate) struct Postgres {
     pool: pool::Pool,
     channel: String,
@@ -37,10 +40,11 @@ impl Postgres {
     ) -> Result<Self, StoreError> {
         check_schema(schema)?;
         let config = Arc::new(server(url)?);
-        migrations::run(&config, schema, migrations).await?;
+        let patience = limits.hold.max(limits.wait) + ANSWER;
+        migrations::run(&config, schema, migrations, patience).await?;
         let channel = format!("cardea_{schema}");
-        let listener = listen::Listener::start(config.clone(), &channel, topics).await?;
-        let pool = pool::Pool::new(config, schema, limits);
+        let listener = listen::Listener::start(config.clone(), &channel, topics, patience).await?;
+        let pool = pool::Pool::new(config, schema, limits, patience);
         Ok(Self { pool, channel, hold: limits.hold, listener })
     }
 

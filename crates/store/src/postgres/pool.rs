@@ -16,6 +16,7 @@ pub(super) struct Pool {
     writer_settings: String,
     reader_settings: String,
     wait: Duration,
+    patience: Duration,
     permits: Arc<Semaphore>,
     slots: Arc<Mutex<Vec<Slot>>>,
     readers: Vec<AsyncMutex<Option<Arc<Connection>>>>,
@@ -37,7 +38,7 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(config: Arc<Config>, schema: &str, limits: Limits) -> Self {
+    pub(super) fn new(config: Arc<Config>, schema: &str, limits: Limits, patience: Duration) -> Self {
         let common = format!(
             "SET search_path TO \"{schema}\"; SET client_min_messages TO warning;
              SET default_transaction_isolation TO 'read committed'"
@@ -61,6 +62,7 @@ impl Pool {
                 "{common}; SET statement_timeout TO {wait}; SET default_transaction_read_only TO on"
             ),
             wait: limits.wait,
+            patience,
             permits: Arc::new(Semaphore::new(writers)),
             slots: Arc::new(Mutex::new(slots.collect())),
             readers: (0..limits.readers.max(1)).map(|_| AsyncMutex::default()).collect(),
@@ -88,7 +90,7 @@ impl Pool {
         if lease.connection().is_ok() {
             return Ok(());
         }
-        let connection = Connection::open(&self.config, &self.writer_settings).await?;
+        let connection = Connection::open(&self.config, &self.writer_settings, self.patience).await?;
         if let Some(slot) = &mut lease.slot {
             slot.connection = Some(Box::new(connection));
         }
@@ -143,7 +145,7 @@ impl Pool {
         if let Some(connection) = reader.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let connection = Arc::new(Connection::open(&self.config, &self.reader_settings).await?);
+        let connection = Arc::new(Connection::open(&self.config, &self.reader_settings, self.patience).await?);
         *reader = Some(connection.clone());
         Ok(connection)
     }

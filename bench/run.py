@@ -230,7 +230,7 @@ def phantom_nginx(bench, upstream_port, dev, endpoint):
   }}""", modules=["ngx_http_js_module"])
 
 
-def cardea_gateway(bench, upstream_port, dev, token):
+def cardea_gateway(bench, upstream_port, dev):
     """The gateway in a process of its own, so that it alone is charged."""
     folder = bench.folder / "gateway"
     (folder / "resources").mkdir(parents=True)
@@ -241,7 +241,6 @@ def cardea_gateway(bench, upstream_port, dev, token):
     admin = folder / "admin.token"
     admin.write_text("cad_" + os.urandom(24).hex())
     admin.chmod(0o600)
-    audience = json.loads(ask(dev["gateway"] + "/echo/hi", headers={"Authorization": f"Bearer {token}"})[1])["upstream_received"]["claims"]["aud"]
     (folder / "resources/bench.yaml").write_text(f"""kind: Issuer
 name: main
 spec: {{ issuer: "{dev['issuer']}", introspection: {{ as: {dev['introspection']['client_id']}, secret: "file:{secret}", revocations: {{ maxLag: 5s }} }} }}
@@ -252,7 +251,7 @@ spec: {{ endpoints: ["http://127.0.0.1:{upstream_port}"] }}
 ---
 kind: Service
 name: api
-spec: {{ upstream: api, audience: "{audience if isinstance(audience, str) else audience[0]}" }}
+spec: {{ upstream: api, audience: "{dev['sample']['audience']}" }}
 ---
 kind: Route
 name: all
@@ -298,7 +297,7 @@ def hot_phantom_hit(bench, rounds, seconds):
     contenders = {
         "nginx, plain proxy, no security": plain_nginx(bench, api),
         "nginx, phantom flow (auth_request, njs, cached introspection)": phantom_nginx(bench, api, dev, metadata["introspection_endpoint"]),
-        "cardea gateway, phantom flow": cardea_gateway(bench, api, dev, token),
+        "cardea gateway, phantom flow": cardea_gateway(bench, api, dev),
     }
 
     for name, (_, port) in contenders.items():

@@ -20,19 +20,10 @@ async function ours(redirectUri, logoutUri) {
     grants: ['authorization_code', 'refresh_token'], scopes: ['openid', 'profile', 'offline_access', 'echo.read'],
   };
   const web = await product.client('e2e-web', code);
-  const webPost = { client_id: 'e2e-web-post' };
-  await product.apply(`kind: Client
-name: ${webPost.client_id}
-spec:
-  tokenEndpointAuthMethod: client_secret_post
-  grantTypes: [authorization_code, refresh_token]
-  redirectUris: ["${redirectUri}"]
-  scopes: ${JSON.stringify(code.scopes)}
-`);
-  webPost.client_secret = (await product.admin('client', 'secret', 'add', webPost.client_id)).client_secret;
-  const spa = await product.client('e2e-native', {
-    redirectUris: [redirectUri], isPublic: true, grants: ['authorization_code'], scopes: ['openid', 'echo.read'],
-  });
+  const webPost = await product.client('e2e-web-post', { ...code, tokenEndpointAuthMethod: 'client_secret_post' });
+  const spa = await product.admin(
+    'client', 'create', 'e2e-native', '--public', '--native', '--grant', 'authorization_code', '--redirect-uri', redirectUri, '--scope', 'openid',
+  );
   return {
     product, web, webPost, spa,
     issuer: product.issuer, user: product.user, introspection: product.introspection,

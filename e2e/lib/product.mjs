@@ -17,17 +17,22 @@ export function startCardea(name, args, options) {
   return start(name, binary, args, options);
 }
 
+/** Roles together (`cardea dev`), or apart with PostgreSQL: E2E_ROLES=apart. */
 export async function startProduct() {
+  return process.env.E2E_ROLES === 'apart' ? (await import('./apart.mjs')).startApart() : startDev();
+}
+
+export async function startDev({ flags = [] } = {}) {
   const data = temporaryFolder('dev');
   for (let tries = 1; ; tries += 1) {
     const port = await freePorts(6);
     let ready;
-    const server = startCardea('cardea dev', ['dev', '--json', '--port', String(port), '--data', data], {
+    const server = startCardea('cardea dev', ['dev', '--json', '--port', String(port), '--data', data, ...flags], {
       onLine: (line) => { if (!ready && line.startsWith('{"gateway"')) ready = JSON.parse(line); },
     });
     try {
       await until('cardea dev is ready', () => ready, { server, within: 30_000 });
-      return new Product(server, data, ready);
+      return new Product([server], data, ready);
     } catch (error) {
       await server.stop();
       // Somebody else may have taken one of the ports in between.
@@ -36,15 +41,15 @@ export async function startProduct() {
   }
 }
 
-class Product {
-  constructor(server, data, ready) {
+export class Product {
+  constructor(servers, data, ready) {
     Object.assign(this, ready);
-    this.server = server;
+    this.servers = servers;
     this.data = data;
   }
 
-  stop() {
-    return this.server.stop();
+  async stop() {
+    for (const server of this.servers.slice().reverse()) await server.stop();
   }
 
   /** `cardea COMMAND… --server … --admin-token … --json` and its answer. */
@@ -53,22 +58,22 @@ class Product {
     return out.trim() ? JSON.parse(out) : {};
   }
 
-  async apply(yaml) {
+  /** Resources as YAML, or as documents. */
+  async apply(resources) {
+    const text = typeof resources === 'string' ? resources : resources.map((one) => `${JSON.stringify(one)}\n`).join('---\n');
     const file = path.join(temporaryFolder('apply'), 'resources.yaml');
-    writeFileSync(file, yaml);
+    writeFileSync(file, text);
     return this.admin('apply', '-f', file);
   }
 
-  /** A client of its own: `{ client_id, client_secret }`. */
-  async client(id, { displayName, redirectUris = [], logoutUris = [], isPublic = false, grants = [], scopes = [] } = {}) {
-    const args = ['client', 'create', id];
-    if (displayName) args.push('--name', displayName);
-    for (const uri of redirectUris) args.push('--redirect-uri', uri);
-    for (const uri of logoutUris) args.push('--post-logout-redirect-uri', uri);
-    for (const grant of grants) args.push('--grant', grant);
-    for (const scope of scopes) args.push('--scope', scope);
-    if (isPublic) args.push('--public');
-    return this.admin(...args);
+  /** A client of its own: `{ client_id, client_secret }`. Scopes may bring its account number as a claim. */
+  async client(name, { redirectUris = [], logoutUris = [], grants = [], scopes = [], ...more } = {}) {
+    const spec = {
+      redirectUris, postLogoutRedirectUris: logoutUris, grantTypes: grants, scopes, attributes: { account_nr: '4711-0815' }, ...more,
+    };
+    await this.apply([{ kind: 'Client', name, spec }]);
+    const { client_id: id, client_secret: secret } = await this.admin('client', 'secret', 'add', name);
+    return { client_id: id ?? name, client_secret: secret };
   }
 
   /** Calls the sample API with this token. */

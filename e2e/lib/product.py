@@ -51,14 +51,19 @@ class Product:
             shutil.rmtree(self.data, ignore_errors=True)
 
     def client(self, name, redirect_uris=(), logout_uris=(), grants=(), scopes=()):
-        args = ["client", "create", name]
-        for flag, values in [("--redirect-uri", redirect_uris), ("--post-logout-redirect-uri", logout_uris), ("--grant", grants), ("--scope", scopes)]:
-            for value in values:
-                args += [flag, value]
-        args += ["--server", self.ops, "--admin-token", self.admin_token, "--json"]
-        done = subprocess.run([self.binary, *args], capture_output=True, text=True, timeout=30)
+        spec = {
+            "redirectUris": redirect_uris, "postLogoutRedirectUris": logout_uris, "grantTypes": grants, "scopes": scopes,
+            "attributes": {"account_nr": "4711-0815"},
+        }
+        self.admin("apply", "-f", "-", text=json.dumps({"kind": "Client", "name": name, "spec": spec}))
+        return json.loads(self.admin("client", "secret", "add", name))
+
+    def admin(self, *args, text=None):
+        """`cardea COMMAND… --server … --json` and what it prints."""
+        args = [self.binary, *args, "--server", self.ops, "--admin-token", self.admin_token, "--json"]
+        done = subprocess.run(args, input=text, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
 
     def call(self, token, where="/echo/hi"):
         headers = {"authorization": f"Bearer {token}"} if token else {}

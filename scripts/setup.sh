@@ -9,7 +9,7 @@ want=${1:-all}
 
 build_packages=(gcc libc6-dev make)
 test_packages=(
-    git postgresql procps openssl python3 python3-venv
+    git curl postgresql procps openssl python3 python3-venv
     nginx libnginx-mod-http-js apache2-bin libapache2-mod-auth-openidc
     chromium fonts-dejavu-core
 )

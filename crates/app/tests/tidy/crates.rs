@@ -59,7 +59,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("httparse", &["gateway"]),
     ("hyper", &["base", "gateway", "app", "testkit"]),
     ("hyper-rustls", &["base"]),
-    ("tokio-rustls", &["gateway", "app", "testkit"]),
+    ("tokio-rustls", &["gateway", "app", "testkit", "store"]),
     ("getrandom", &["base"]),
     ("cedar-policy", &["policy"]),
     ("cel", &["expression"]),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
 use super::errors::meaning;
+use super::server::{Server, no_answer, within};
 use crate::row::{Columns, Row};
 use crate::tx::{Answer, Want};
 use crate::{StoreError, Value};
@@ -30,16 +31,15 @@ struct Prepared {
 }
 
 impl Connection {
-    /// Connects, and runs `settings` there. An answer is waited for as long as `patience` lasts; the server's
-    /// own limits should end a statement before.
-    pub(super) async fn open(config: &Config, settings: &str, patience: Duration) -> Result<Self, StoreError> {
-        let connected = within(patience, config.connect(NoTls)).await;
-        let (client, connection) = connected.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
+    /// Connects, and runs `settings` there.
+    pub(super) async fn open(server: &Server, settings: &str) -> Result<Self, StoreError> {
+        let (client, connection) = server.connect().await?;
         // The driver of the connection; it ends when the client is dropped or the server goes.
         // Its error is seen by whoever waits for an answer.
         tokio::spawn(async move {
             let _ = connection.await;
         });
+        let patience = server.patience;
         let this = Self { client, patience, silent: AtomicBool::new(false), prepared: Mutex::default() };
         this.control(settings).await?;
         Ok(this)
@@ -100,14 +100,6 @@ impl Connection {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, prepared.clone());
         Ok(prepared)
     }
-}
-
-pub(super) async fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(patience, future).await.ok()
-}
-
-pub(super) fn no_answer() -> StoreError {
-    StoreError::unavailable("PostgreSQL did not answer in time")
 }
 
 /// Integers of all sizes and truth values (`EXISTS …`) are integers, as at SQLite.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 
-use super::connection::{no_answer, within};
 use super::errors::meaning;
+use super::server::{Server, no_answer, within};
 use crate::StoreError;
 use crate::topics::Topics;
 
@@ -29,15 +29,10 @@ struct Ear {
 
 impl Listener {
     /// Returns when the server listens, so that no later commit is missed.
-    pub(super) async fn start(
-        config: Arc<Config>,
-        channel: &str,
-        topics: Topics,
-        patience: Duration,
-    ) -> Result<Self, StoreError> {
+    pub(super) async fn start(server: Arc<Server>, channel: &str, topics: Topics) -> Result<Self, StoreError> {
         let listen = format!("LISTEN \"{channel}\"");
-        let ear = Ear::open(&config, &listen, &topics, patience).await?;
-        let task = tokio::spawn(keep_listening(config, listen, topics, ear));
+        let ear = Ear::open(&server, &listen, &topics).await?;
+        let task = tokio::spawn(keep_listening(server, listen, topics, ear));
         Ok(Self(task.abort_handle()))
     }
 
@@ -52,13 +47,13 @@ impl Drop for Listener {
     }
 }
 
-async fn keep_listening(config: Arc<Config>, listen: String, topics: Topics, mut ear: Ear) {
+async fn keep_listening(server: Arc<Server>, listen: String, topics: Topics, mut ear: Ear) {
     loop {
         ear.until_deaf().await;
         tracing::warn!("the connection that listens to PostgreSQL was lost; connecting again");
         let mut pause = FIRST_PAUSE;
         ear = loop {
-            match Ear::open(&config, &listen, &topics, CHECK_WITHIN).await {
+            match Ear::open(&server, &listen, &topics).await {
                 Ok(ear) => break ear,
                 Err(error) => tracing::debug!(error = %error, "PostgreSQL cannot be reached"),
             }
@@ -71,9 +66,8 @@ async fn keep_listening(config: Arc<Config>, listen: String, topics: Topics, mut
 }
 
 impl Ear {
-    async fn open(config: &Config, listen: &str, topics: &Topics, patience: Duration) -> Result<Self, StoreError> {
-        let connected = within(patience, config.connect(NoTls)).await;
-        let (client, mut connection) = connected.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
+    async fn open(server: &Server, listen: &str, topics: &Topics) -> Result<Self, StoreError> {
+        let (client, mut connection) = server.connect().await?;
         let topics = topics.clone();
         let driver = tokio::spawn(async move {
             let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
@@ -84,7 +78,7 @@ impl Ear {
             }
         });
         let ear = Self { client, driver };
-        let listening = within(patience, ear.client.batch_execute(listen)).await;
+        let listening = within(server.patience, ear.client.batch_execute(listen)).await;
         listening.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
         Ok(ear)
     }

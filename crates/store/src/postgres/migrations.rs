@@ -1,24 +1,16 @@
 //! Runs migrations, on a connection of its own and under a lock.
 
-use std::time::Duration;
-
 use base::{Clock as _, SystemClock};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
-use super::connection::{no_answer, within};
 use super::errors::meaning;
+use super::server::Server;
 use crate::StoreError;
 use crate::migrate::{self, Applied, Migration};
 
 /// Runs what has not run yet, all in one transaction. An advisory lock keeps two processes apart.
-pub(super) async fn run(
-    config: &Config,
-    schema: &str,
-    migrations: &[Migration],
-    patience: Duration,
-) -> Result<(), StoreError> {
-    let connected = within(patience, config.connect(NoTls)).await;
-    let (client, connection) = connected.ok_or_else(no_answer)?.map_err(|error| meaning(&error))?;
+pub(super) async fn run(server: &Server, schema: &str, migrations: &[Migration]) -> Result<(), StoreError> {
+    let (client, connection) = server.connect().await?;
     let driver = tokio::spawn(async move {
         let _ = connection.await;
     });

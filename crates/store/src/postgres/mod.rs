@@ -5,13 +5,14 @@ mod errors;
 mod listen;
 mod migrations;
 mod pool;
+mod server;
+mod tls;
 mod tx;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Secret;
-use tokio_postgres::config::SslMode;
 
 use crate::topics::Topics;
 use crate::{Limits, Migration, StoreError};
@@ -39,12 +40,11 @@ impl Postgres {
         topics: Topics,
     ) -> Result<Self, StoreError> {
         check_schema(schema)?;
-        let config = Arc::new(server(url)?);
-        let patience = limits.hold.max(limits.wait) + ANSWER;
-        migrations::run(&config, schema, migrations, patience).await?;
+        let server = Arc::new(server::Server::new(url, limits.hold.max(limits.wait) + ANSWER)?);
+        migrations::run(&server, schema, migrations).await?;
         let channel = format!("cardea_{schema}");
-        let listener = listen::Listener::start(config.clone(), &channel, topics, patience).await?;
-        let pool = pool::Pool::new(config, schema, limits, patience);
+        let listener = listen::Listener::start(server.clone(), &channel, topics).await?;
+        let pool = pool::Pool::new(server, schema, limits);
         Ok(Self { pool, channel, hold: limits.hold, listener })
     }
 
@@ -56,21 +56,6 @@ impl Postgres {
         self.pool.close();
         self.listener.stop();
     }
-}
-
-/// The settings in `url`; how it is wrong is not told, since it holds a password.
-fn server(url: &Secret<String>) -> Result<tokio_postgres::Config, StoreError> {
-    let mut config: tokio_postgres::Config = url.expose().parse().map_err(|_| {
-        StoreError::Settings("the URL of PostgreSQL cannot be read (postgres://user:password@host/name)")
-    })?;
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(StoreError::Settings("TLS to PostgreSQL is not supported yet; use a socket or a private network"));
-    }
-    config.application_name("cardea").connect_timeout(Duration::from_secs(3));
-    // A server that vanished without a word is noticed within seconds.
-    config.keepalives_idle(Duration::from_secs(10)).keepalives_interval(Duration::from_secs(3)).keepalives_retries(3);
-    config.tcp_user_timeout(Duration::from_secs(15));
-    Ok(config)
 }
 
 /// The name goes into statements that have no parameters.
@@ -95,19 +80,5 @@ mod tests {
         for bad in ["", "1a", "a\"b", "a;b", "A", "ä", "a b", "pg_x", &"a".repeat(49)] {
             assert!(check_schema(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_wrong_url_is_refused_without_repeating_it() {
-        let error = server(&Secret::from("postgres://u:hunter2@h:port/x")).unwrap_err();
-
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn tls_is_not_silently_left_out() {
-        let error = server(&Secret::from("postgres://u@h/x?sslmode=require")).unwrap_err();
-
-        assert!(matches!(error, StoreError::Settings(_)));
     }
 }

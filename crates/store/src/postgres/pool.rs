@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::Config;
 
 use super::connection::Connection;
+use super::server::Server;
 use crate::tx::{Answer, Want};
 use crate::{Limits, StoreError, Value};
 
 pub(super) struct Pool {
-    config: Arc<Config>,
+    server: Arc<Server>,
     writer_settings: String,
     reader_settings: String,
     wait: Duration,
-    patience: Duration,
     permits: Arc<Semaphore>,
     slots: Arc<Mutex<Vec<Slot>>>,
     readers: Vec<AsyncMutex<Option<Arc<Connection>>>>,
@@ -38,7 +37,7 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(config: Arc<Config>, schema: &str, limits: Limits, patience: Duration) -> Self {
+    pub(super) fn new(server: Arc<Server>, schema: &str, limits: Limits) -> Self {
         let common = format!(
             "SET search_path TO \"{schema}\"; SET client_min_messages TO warning;
              SET default_transaction_isolation TO 'read committed'"
@@ -53,7 +52,7 @@ impl Pool {
         let numbers = (0..i64::try_from(writers).unwrap_or(i64::MAX)).rev();
         let slots = numbers.map(|number| Slot { number, connection: None });
         Self {
-            config,
+            server,
             writer_settings: format!(
                 "{common}; {durable}; SET statement_timeout TO {hold};
                  SET idle_in_transaction_session_timeout TO {hold}"
@@ -62,7 +61,6 @@ impl Pool {
                 "{common}; SET statement_timeout TO {wait}; SET default_transaction_read_only TO on"
             ),
             wait: limits.wait,
-            patience,
             permits: Arc::new(Semaphore::new(writers)),
             slots: Arc::new(Mutex::new(slots.collect())),
             readers: (0..limits.readers.max(1)).map(|_| AsyncMutex::default()).collect(),
@@ -90,7 +88,7 @@ impl Pool {
         if lease.connection().is_ok() {
             return Ok(());
         }
-        let connection = Connection::open(&self.config, &self.writer_settings, self.patience).await?;
+        let connection = Connection::open(&self.server, &self.writer_settings).await?;
         if let Some(slot) = &mut lease.slot {
             slot.connection = Some(Box::new(connection));
         }
@@ -145,7 +143,7 @@ impl Pool {
         if let Some(connection) = reader.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let connection = Arc::new(Connection::open(&self.config, &self.reader_settings, self.patience).await?);
+        let connection = Arc::new(Connection::open(&self.server, &self.reader_settings).await?);
         *reader = Some(connection.clone());
         Ok(connection)
     }

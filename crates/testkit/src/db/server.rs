@@ -7,6 +7,7 @@
 //! per server watches `users` and removes the server when nobody has used it for some seconds.
 
 use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -81,11 +82,28 @@ pub struct PostgresServer {
 
 impl PostgresServer {
     pub fn start() -> Self {
+        Self::start_as(Folder::new, "")
+    }
+
+    /// It listens on loopback too, and offers TLS there: PEM texts.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Self {
+        // Free a moment ago; PostgreSQL cannot be given an open socket.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = free.unwrap_or_else(|error| panic!("a free port: {error}")).port();
+        let files = format!("{certificate}\n{key}");
+        Self::start_as(|path| Folder::new(path).with_tls(port), &files)
+    }
+
+    fn start_as(folder: impl FnOnce(PathBuf) -> Folder, tls: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap_or_else(|error| panic!("a temporary folder: {error}"));
         make_folder(temporary.path());
-        let folder = Folder::new(temporary.path().to_owned());
+        let folder = folder(temporary.path().to_owned());
         let used = folder.share();
-        folder.start_anew();
+        folder.init();
+        if !tls.is_empty() {
+            folder.give("tls.pem", tls);
+        }
+        folder.start();
         folder.watch(1);
         Self { folder, _used: used, _temporary: temporary }
     }
@@ -93,6 +111,12 @@ impl PostgresServer {
     /// A fresh schema there.
     pub fn config(&self) -> Config {
         super::fresh_schema(&self.folder.url())
+    }
+
+    /// A fresh schema there, reached over loopback under this name of the host, with these parameters of the URL.
+    pub fn config_over_tcp(&self, host: &str, parameters: &str) -> Config {
+        let port = self.folder.port.unwrap_or_else(|| panic!("this server listens on its socket only"));
+        super::fresh_schema(&format!("postgres://cardea@{host}:{port}/postgres?hostaddr=127.0.0.1&{parameters}"))
     }
 
     /// As after a power cut: nothing is finished, all connections break.
@@ -118,17 +142,24 @@ struct Folder {
     bin: PathBuf,
     /// `initdb` refuses root, so root becomes this user.
     run_as: Option<(u32, u32)>,
+    /// For TLS over loopback; without it there is the socket only.
+    port: Option<u16>,
 }
 
 impl Folder {
     fn new(path: PathBuf) -> Self {
         let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-        Self { path, bin: programs(), run_as: root.then(unprivileged) }
+        Self { path, bin: programs(), run_as: root.then(unprivileged), port: None }
+    }
+
+    fn with_tls(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
     }
 
     fn url(&self) -> String {
         let socket = self.path.join("socket").display().to_string().replace('/', "%2F");
-        format!("postgres://cardea@{socket}/postgres")
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("postgres://cardea@{socket}{port}/postgres")
     }
 
     fn share(&self) -> File {
@@ -144,6 +175,11 @@ impl Folder {
     }
 
     fn start_anew(&self) {
+        self.init();
+        self.start();
+    }
+
+    fn init(&self) {
         for part in ["data", "socket"] {
             let part = self.path.join(part);
             let _ = fs::remove_dir_all(&part);
@@ -155,11 +191,26 @@ impl Folder {
         }
         let init = ["-D", "data", "-U", "cardea", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"];
         self.run("initdb", &init);
-        self.start();
+    }
+
+    /// A file that only the server may read.
+    fn give(&self, name: &str, text: &str) {
+        let file = self.path.join("data").join(name);
+        let given = fs::write(&file, text)
+            .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o600)))
+            .and_then(|()| match self.run_as {
+                Some((user, group)) => chown(&file, Some(user), Some(group)),
+                None => Ok(()),
+            });
+        given.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 
     fn start(&self) {
-        let options = format!("{OPTIONS} -c unix_socket_directories={}", self.path.join("socket").display());
+        let mut options = format!("{OPTIONS} -c unix_socket_directories={}", self.path.join("socket").display());
+        if let Some(port) = self.port {
+            options.push_str(&format!(" -c listen_addresses=127.0.0.1 -c port={port}"));
+            options.push_str(" -c ssl=on -c ssl_cert_file=tls.pem -c ssl_key_file=tls.pem");
+        }
         self.pg_ctl(&["-l", "data/log", "-w", "-t", "60", "-o", &options, "start"]);
     }
 

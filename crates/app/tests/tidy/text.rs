@@ -17,7 +17,11 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
     (&["minijinja::", "rust_embed::"], &["web/"], "templates and assets are behind `web`"),
     (&["argon2::"], &["identity/"], "password hashing is in `identity`"),
     (&["serde_saphyr::"], &["catalog/", "app/"], "YAML is read by `catalog` and `app`"),
-    (&["hyper::server", "httparse::", "tokio_rustls::"], &["gateway/edge/", "app/", "store/postgres/tls.rs"], "sockets are the edge's matter"),
+    (
+        &["hyper::server", "httparse::", "tokio_rustls::"],
+        &["gateway/edge/", "app/", "store/postgres/tls.rs"],
+        "sockets are the edge's matter",
+    ),
     (&["process::exit("], &[], "exit codes are returned from main"),
     (&["println!(", "eprintln!("], &["app/"], "only the command line prints"),
     (&["std::thread::sleep(", "#[ignore"], &[], "nothing sleeps, no test is put aside"),

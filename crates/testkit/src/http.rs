@@ -294,6 +294,9 @@ impl RawConnection {
         while message.head.starts_with("HTTP/1.1 1") && message.status() != 101 {
             message = self.head().await?;
         }
+        if message.head.starts_with("HTTP/") && matches!(message.status(), 101 | 204 | 304) {
+            return Some(message);
+        }
         let length = message.field("content-length").first().and_then(|length| length.parse().ok());
         if message.field("transfer-encoding") == ["chunked"] {
             loop {
@@ -315,7 +318,7 @@ impl RawConnection {
         }
         if let Some(length) = length {
             message.body = self.exactly(length).await?;
-        } else if message.head.starts_with("HTTP/") && !matches!(message.status(), 101 | 204 | 304) {
+        } else if message.head.starts_with("HTTP/") {
             message.body = self.rest().await;
         }
         Some(message)

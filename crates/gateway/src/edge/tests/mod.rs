@@ -1,7 +1,12 @@
 //! The engine on the loopback, with a scripted pipeline before it and scripted upstreams behind it.
 
+mod drain;
 mod forwarding;
 mod framing;
+mod http2;
+mod limits;
+mod tls;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +63,11 @@ impl Edge {
     /// Everything goes to this upstream.
     pub(super) fn before(url: &str) -> Self {
         Self::with(config(), upstream(&[url]), |_| {})
+    }
+
+    /// The first request goes to `first`, the next to `second`, and so on in turn.
+    pub(super) fn before_both(first: &str, second: &str) -> Self {
+        Self::with(config(), upstream(&[first, second]), |_| {})
     }
 
     pub(super) fn with(

@@ -1,0 +1,94 @@
+//! Ending in good order.
+
+use testkit::http::{HttpUpstream, whole};
+use tokio::sync::Semaphore;
+
+use super::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// An upstream that answers when the test lets it, and tells when it has been asked.
+async fn held() -> (HttpUpstream, Arc<Semaphore>, mpsc::UnboundedReceiver<()>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let (asked, heard) = mpsc::unbounded_channel();
+    let upstream = HttpUpstream::streaming(move |_| {
+        let gate = Arc::clone(&opened);
+        let asked = asked.clone();
+        async move {
+            asked.send(()).unwrap();
+            gate.acquire().await.unwrap().forget();
+            Response::new(whole("late"))
+        }
+    })
+    .await;
+    (upstream, gate, heard)
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_and_others_are_not_taken() {
+    let (upstream, gate, mut asked) = held().await;
+    let edge = Edge::before(&upstream.url());
+    let address = edge.address;
+    let mut idle = edge.connect().await;
+    idle.send(GET).await;
+    asked.recv().await.unwrap();
+    gate.add_permits(1);
+    assert_eq!(idle.message().await.unwrap().field("connection"), Vec::<&str>::new());
+    let mut busy = edge.connect().await;
+    busy.send(GET).await;
+    asked.recv().await.unwrap();
+
+    let draining = tokio::spawn(edge.running.drain(Duration::from_secs(20)));
+    assert!(idle.is_closed().await);
+    gate.add_permits(1);
+    let answer = busy.message().await.unwrap();
+
+    assert_eq!((answer.text().as_str(), answer.field("connection")), ("late", vec!["close"]));
+    assert!(busy.is_closed().await);
+    draining.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_and_accounted_for() {
+    let (upstream, _gate, mut asked) = held().await;
+    let Edge { running, address, mut finished } = Edge::before(&upstream.url());
+    let mut stuck = RawConnection::connect(address).await;
+    stuck.send(GET).await;
+    asked.recv().await.unwrap();
+
+    running.drain(Duration::from_millis(10)).await;
+
+    assert!(stuck.is_closed().await);
+    assert!(finished.recv().await.unwrap().1.broken_off);
+}
+
+#[tokio::test]
+async fn dropping_the_handle_ends_everything() {
+    let edge = Edge::start(config(), None, |_, _| answer(200, "yes"));
+    let mut client = edge.connect().await;
+    assert_eq!(client.ask(GET).await.status(), 200);
+
+    drop(edge);
+
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn several_workers_share_a_listener() {
+    let edge = Edge::start(EdgeConfig { workers: 3, ..config() }, None, |_, _| answer(200, "yes"));
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        let mut client = edge.connect().await;
+        assert_eq!(client.ask(GET).await.status(), 200);
+        clients.push(client);
+    }
+    assert_eq!(edge.running.connections(), 30);
+
+    edge.running.drain(Duration::from_secs(20)).await;
+
+    for mut client in clients {
+        assert!(client.is_closed().await);
+    }
+}

@@ -359,14 +359,29 @@ async fn answers_are_framed_anew() {
     let old = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
     for (request, sent, body, framing) in [
         (GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore", "ok", "content-length: 2"),
-        (GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\n\r\n", "ok", "transfer-encoding: chunked"),
+        (
+            GET,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\n\r\n",
+            "ok",
+            "transfer-encoding: chunked",
+        ),
         (GET, "HTTP/1.1 200 OK\r\n\r\nto the end", "to the end", "transfer-encoding: chunked"),
         (GET, "HTTP/1.1 204 No Content\r\n\r\n", "", "204"),
         (GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", "", "content-length: 7"),
         (head, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", "", "content-length: 7"),
-        (GET, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok", "200 OK"),
+        (
+            GET,
+            "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "ok",
+            "200 OK",
+        ),
         (old, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "ok", "connection: close"),
-        (GET, "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 3\r\nContent-Length: 0\r\n\r\n", "", "content-length: 0"),
+        (
+            GET,
+            "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 3\r\nContent-Length: 0\r\n\r\n",
+            "",
+            "content-length: 0",
+        ),
     ] {
         answers.send(sent).unwrap();
         let mut client = edge.connect().await;

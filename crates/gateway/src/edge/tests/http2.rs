@@ -12,8 +12,7 @@ use crate::upstreams::Protocol;
 
 async fn client(address: SocketAddr) -> SendRequest<AnyBody> {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (sender, connection) =
-        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -46,7 +45,10 @@ async fn many_requests_share_a_connection_on_both_sides() {
 
     assert_eq!(upstream.connections(), 1);
     let seen = &upstream.seen()[0];
-    assert_eq!((seen.version, seen.uri.authority().unwrap().as_str()), (Version::HTTP_2, upstream.address.to_string().as_str()));
+    assert_eq!(
+        (seen.version, seen.uri.authority().unwrap().as_str()),
+        (Version::HTTP_2, upstream.address.to_string().as_str())
+    );
     assert!(!seen.headers.contains_key("host"));
 }
 
@@ -66,7 +68,8 @@ async fn trailers_pass_as_grpc_needs_them() {
     let mut client = client(edge.address).await;
 
     for _ in 0..2 {
-        let mut request = Request::post("http://a/orders.Orders/Get").header("te", "trailers").body(whole("\0\0\0\0\0"));
+        let mut request =
+            Request::post("http://a/orders.Orders/Get").header("te", "trailers").body(whole("\0\0\0\0\0"));
         *request.as_mut().unwrap().version_mut() = Version::HTTP_2;
         let answer = client.send_request(request.unwrap()).await.unwrap();
         let collected = answer.into_body().collect().await.unwrap();

@@ -20,7 +20,12 @@ fn write(folder: &Path, name: &str, names: &[&str]) -> (CertificateFiles, rustls
     (files, cert.der().clone())
 }
 
-async fn connect(address: SocketAddr, name: &str, trusted: &[rustls::pki_types::CertificateDer<'static>], alpn: &[&str]) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+async fn connect(
+    address: SocketAddr,
+    name: &str,
+    trusted: &[rustls::pki_types::CertificateDer<'static>],
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(trusted.iter().cloned());
     let mut config = base::peer::client_config(roots);

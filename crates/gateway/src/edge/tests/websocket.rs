@@ -44,7 +44,9 @@ async fn messages_pass_both_ways() {
 async fn what_is_sent_together_with_the_request_is_not_lost() {
     let upstream = RawUpstream::start(|_, mut connection| async move {
         connection.head().await;
-        connection.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello").await;
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+            .await;
         let early = connection.exactly(5).await.unwrap();
         connection.send(early).await;
     })
@@ -52,7 +54,9 @@ async fn what_is_sent_together_with_the_request_is_not_lost() {
     let edge = Edge::before(&upstream.url());
     let mut client = edge.connect().await;
 
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\nearly").await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\nearly")
+        .await;
 
     assert_eq!(client.head().await.unwrap().field("upgrade"), ["websocket"]);
     assert_eq!(client.rest().await, b"helloearly");
@@ -94,8 +98,9 @@ async fn no_other_protocol_is_switched_to() {
 #[tokio::test]
 async fn a_tunnel_in_which_nothing_moves_is_closed() {
     let upstream = echo().await;
-    let edge =
-        Edge::with(config(), super::upstream(&[&upstream.url()]), |forward| forward.idle_timeout = Duration::from_millis(30));
+    let edge = Edge::with(config(), super::upstream(&[&upstream.url()]), |forward| {
+        forward.idle_timeout = Duration::from_millis(30)
+    });
     let stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async("ws://a/", stream).await.unwrap();
 

@@ -4,17 +4,29 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt::Write as _;
 
+/// Which scripts a page may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scripts {
+    #[default]
+    None,
+    /// Files of ours.
+    Own,
+}
+
 /// Headers of a page: nothing is loaded from elsewhere, nobody frames it, caches it or learns its address, and
 /// its forms go to `'self'` and to `form_targets` only.
 ///
 /// `form_targets` is needed since Chromium applies `form-action` to the redirects after a form too: the
 /// login form ends at the client's `redirect_uri`.
-pub fn harden(response: &mut Response, form_targets: &[String]) {
+pub fn harden(response: &mut Response, form_targets: &[String], scripts: Scripts) {
     let mut policy = String::from(
         "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
     );
     for target in form_targets {
         let _ = write!(policy, " {target}");
+    }
+    if scripts == Scripts::Own {
+        policy.push_str("; script-src 'self'");
     }
     let headers = response.headers_mut();
     let policy = HeaderValue::try_from(policy);

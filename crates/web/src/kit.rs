@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::assets::Assets;
 use crate::browser::Browser;
 use crate::cookies::Cookies;
-use crate::headers::harden;
+use crate::headers::{Scripts, harden};
 use crate::language::{Language, Texts};
 
 #[derive(RustEmbed)]
@@ -81,6 +81,7 @@ pub struct Page<'a> {
     pub purpose: &'a str,
     /// Sources beyond our own that the redirect after a form may lead to ([`crate::form_target`]).
     pub form_targets: Vec<String>,
+    pub scripts: Scripts,
 }
 
 /// An error for people: what happened, what to do, and the number to quote.
@@ -156,7 +157,7 @@ impl Kit {
         };
         let html = self.render(page.template, Value::from(Serde(context)));
         let mut response = html_response(page.status, html);
-        harden(&mut response, &page.form_targets);
+        harden(&mut response, &page.form_targets, page.scripts);
         if let Some(cookie) = self.browser_cookie(page.browser) {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
@@ -175,7 +176,7 @@ impl Kit {
         let context = Context { lang: error.language.tag(), site: &self.site, csrf: String::new(), page: content };
         let html = self.render("error.html", Value::from(Serde(context)));
         let mut response = html_response(error.status, html);
-        harden(&mut response, &[]);
+        harden(&mut response, &[], Scripts::None);
         response
     }
 
@@ -183,13 +184,22 @@ impl Kit {
     /// a password is not sent along (RFC 9700 §4.12).
     pub fn redirect(&self, location: &str) -> Response {
         let mut response = Response::new(Body::empty());
-        harden(&mut response, &[]);
+        harden(&mut response, &[], Scripts::None);
         match HeaderValue::try_from(location) {
             Ok(location) => {
                 *response.status_mut() = StatusCode::SEE_OTHER;
                 response.headers_mut().insert(header::LOCATION, location);
             }
             Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+        }
+        response
+    }
+
+    /// As [`Kit::redirect`], to a page of ours that this browser will be known by.
+    pub fn redirect_browser(&self, browser: &Browser, location: &str) -> Response {
+        let mut response = self.redirect(location);
+        if let Some(cookie) = self.browser_cookie(browser) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
     }

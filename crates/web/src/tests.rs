@@ -54,6 +54,7 @@ fn message(kit: &Kit, site_text: &str) -> Response {
         browser: &browser,
         purpose: "test",
         form_targets: vec!["https://app.test".into()],
+        scripts: Scripts::None,
     };
     kit.page(page, json!({"key": site_text, "link": ["\"><script>alert(1)</script>", "link_back"]}))
 }

@@ -2,12 +2,16 @@
 //! introspection, revocation and its feed, audit. It is the only master of clients and users and
 //! knows no other pillar.
 
+pub mod account_pages;
+pub mod accounts;
 pub mod applied;
 pub mod audit;
+pub mod authorize;
 pub mod claims;
 pub mod clients;
 pub mod codes;
 pub mod config;
+pub mod consent;
 pub mod cx;
 pub mod discovery;
 pub mod error;
@@ -17,10 +21,14 @@ pub mod handles;
 pub mod housekeeping;
 // pub mod introspect;
 pub mod keys;
+pub mod login;
+pub mod logout;
 pub mod metrics;
 // pub mod revoke;
+mod pages;
 pub mod router;
 pub mod scopes;
+pub mod sessions;
 pub mod token;
 // pub mod userinfo;
 mod watched;
@@ -55,6 +63,8 @@ pub struct Identity {
     pub(crate) keys: keys::KeyRing,
     pub(crate) scoping: scopes::Scoping,
     pub metrics: metrics::Metrics,
+    pub kit: web::Kit,
+    pub passwords: accounts::Passwords,
 }
 
 pub type SharedIdentity = Arc<Identity>;
@@ -68,6 +78,10 @@ pub enum OpenError {
     MasterKey(jose::JoseError),
     #[error("signing keys: {0}")]
     Keys(#[from] keys::KeyError),
+    #[error(transparent)]
+    Passwords(#[from] accounts::passwords::BadPasswordSettings),
+    #[error(transparent)]
+    Templates(#[from] web::KitError),
 }
 
 impl Identity {
@@ -88,6 +102,8 @@ impl Identity {
             keys: keys::KeyRing::new(&db),
             scoping: scopes::Scoping::new(&db),
             metrics: metrics::Metrics::default(),
+            kit: pages::kit(&config, &seal)?,
+            passwords: accounts::Passwords::start(config.passwords)?,
             config,
             db,
             clock,

@@ -6,11 +6,13 @@ use ::store::StoreError;
 use axum::response::Response;
 use base::ids::RequestId;
 use http::{HeaderMap, StatusCode, header};
+use jose::seal::SealingKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use web::{Browser, ErrorPage, Fields, Forged, Language};
+use url::Url;
+use web::{Browser, ErrorPage, Fields, Forged, Kit, KitError, Language, Settings};
 
-use crate::{Cx, Identity};
+use crate::{Config, Cx, Identity};
 
 /// The most that a form or query of ours may be.
 pub const MAX_FORM_BYTES: usize = 32 * 1024;
@@ -97,6 +99,21 @@ impl Failing {
             link,
         })
     }
+}
+
+/// The kit of this installation's pages; links and names come from the issuer, never from a request.
+pub fn kit(config: &Config, seal: &SealingKey) -> Result<Kit, KitError> {
+    let url = Url::parse(&config.issuer).ok();
+    let path = url.as_ref().map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    let mac = seal.mac("pages");
+    Kit::new(Settings {
+        origin: config.origin(),
+        base_path: path,
+        site: url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned(),
+        secure: config.is_https(),
+        overrides: config.templates.clone(),
+        mac: Box::new(move |input| mac.tag(input)),
+    })
 }
 
 /// Seals what the next page of this browser needs; nothing of it is stored here.

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::cx::Arrival;
-use crate::{SharedIdentity, discovery, events, keys};
+use crate::{SharedIdentity, account_pages, authorize, consent, discovery, events, keys, login, logout};
 
 /// No request of these protocols is larger.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -21,7 +21,16 @@ pub const BODY_LIMIT: usize = 64 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub fn public(identity: SharedIdentity) -> Router {
-    let routes = Router::new().merge(discovery::routes()).merge(keys::routes()).merge(events::routes());
+    let routes = Router::new()
+        .merge(discovery::routes())
+        .merge(keys::routes())
+        .merge(events::routes())
+        .merge(authorize::routes())
+        .merge(login::routes())
+        .merge(consent::routes())
+        .merge(logout::routes())
+        .merge(account_pages::routes())
+        .merge(identity.kit.assets());
 
     finish(routes, identity)
 }

@@ -119,11 +119,12 @@ async fn descriptions(cx: &Cx, scopes: &Scopes) -> Result<Vec<String>, PageError
 }
 
 async fn session_rows(cx: &mut Cx, current: &Session) -> Result<Vec<SessionRow>, PageError> {
+    let now = cx.now;
     let row = |session: Session| SessionRow {
         device: device::name(&session.user_agent),
         network: session.network,
-        since: when(session.created_at, cx.now),
-        seen: when(session.last_seen_at, cx.now),
+        since: when(session.created_at, now),
+        seen: when(session.last_seen_at, now),
         current: session.session_id == current.session_id,
         id: session.session_id.0,
     };

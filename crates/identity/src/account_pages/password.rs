@@ -49,7 +49,7 @@ pub async fn change(
     }
     // What `prove` wrote is committed before the next hash: nothing waits with a transaction open.
     let identity = cx.identity.clone();
-    let after = Cx { actor: cx.actor.clone(), ..Cx::new(&identity, cx.request_id.clone(), cx.network) };
+    let after = cx.again();
     cx.commit().await?;
     cx = after;
     let Ok(hash) = identity.passwords.hash(new).await else {

@@ -83,11 +83,6 @@ pub async fn forget(cx: &mut Cx, device: &KnownDevice) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Removes counters whose window is over.
-pub async fn purge(cx: &mut Cx) -> Result<u64, StoreError> {
-    cx.tx.execute("DELETE FROM login_budgets WHERE expires_at <= $1", &params![cx.now]).await
-}
-
 /// What one customer of an Internet provider has: a /24 of IPv4, a /64 of IPv6.
 fn network_prefix(address: IpAddr) -> String {
     match address.to_canonical() {

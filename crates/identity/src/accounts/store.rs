@@ -5,12 +5,12 @@ use super::{PasswordHash, User, UserSpec, normal_username};
 use crate::Cx;
 
 pub async fn find(cx: &mut Cx, user_id: &UserId) -> Result<Option<User>, StoreError> {
-    let sql = "SELECT user_id, spec, created_at, updated_at, disabled_at FROM users WHERE user_id = $1";
+    let sql = "SELECT user_id, username, spec, created_at, updated_at, disabled_at FROM users WHERE user_id = $1";
     cx.tx.read_one(sql, &params![user_id]).await?.as_ref().map(user).transpose()
 }
 
 pub async fn find_by_username(cx: &mut Cx, username: &str) -> Result<Option<User>, StoreError> {
-    let sql = "SELECT user_id, spec, created_at, updated_at, disabled_at FROM users WHERE username = $1";
+    let sql = "SELECT user_id, username, spec, created_at, updated_at, disabled_at FROM users WHERE username = $1";
     cx.tx.read_one(sql, &params![normal_username(username)]).await?.as_ref().map(user).transpose()
 }
 
@@ -23,7 +23,7 @@ pub async fn password_of(cx: &mut Cx, user_id: &UserId) -> Result<Option<Passwor
 
 /// Users in the order of their names, after `after`.
 pub async fn list(cx: &mut Cx, after: &str, limit: u32) -> Result<Vec<User>, StoreError> {
-    let sql = "SELECT user_id, spec, created_at, updated_at, disabled_at FROM users
+    let sql = "SELECT user_id, username, spec, created_at, updated_at, disabled_at FROM users
         WHERE username > $1 ORDER BY username LIMIT $2";
     cx.tx.read(sql, &params![after, limit]).await?.iter().map(user).collect()
 }
@@ -65,9 +65,10 @@ pub(super) async fn delete(cx: &mut Cx, user_id: &UserId) -> Result<(), StoreErr
 }
 
 fn user(row: &Row) -> Result<User, StoreError> {
+    let spec: UserSpec = serde_json::from_str(row.text("spec")?).map_err(|_| unreadable())?;
     Ok(User {
         user_id: row.string("user_id")?.into(),
-        spec: serde_json::from_str(row.text("spec")?).map_err(|_| unreadable())?,
+        spec: UserSpec { username: row.string("username")?, ..spec },
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         disabled_at: row.opt_time("disabled_at")?,

@@ -16,7 +16,7 @@ use crate::clients::{self, Client, GrantType};
 use crate::codes::CodeChallenge;
 use crate::pages::PageError;
 use crate::scopes::{self, Audiences};
-use crate::{Cx, keys};
+use crate::Cx;
 
 /// A request that passed every check. Only [`check`] makes one.
 #[derive(Debug, Clone)]

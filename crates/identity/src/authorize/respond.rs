@@ -1,11 +1,13 @@
 //! Answers of the authorization endpoint: to the client's redirect URI, each with `iss` (RFC 9207).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::response::Response;
 use base::Secret;
 use base::ids::{ClientId, UserId};
 use http::StatusCode;
+use jose::{Algorithm, Expected};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use web::{Language, Page, Scripts};
@@ -136,15 +138,26 @@ pub struct Hint {
     pub session_id: Option<base::ids::SessionId>,
 }
 
-/// Reads an `id_token_hint`: issued here, for one client, expired or not.
+/// Reads an `id_token_hint`: issued here, for one client, expired or not (OpenID Connect Core §3.1.2.1).
 pub async fn read_id_token_hint(cx: &mut Cx, token: &str) -> Option<Hint> {
-    let claims = crate::keys::read_own(cx, token, &["JWT"]).await?;
-    let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+    /// A hint may be old; not so old that the keys of its time are long gone.
+    const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 3600);
+    let ring = crate::keys::ring(&cx.identity).await.ok()?;
+    let expected = Expected {
+        types: &["JWT"],
+        issuer: Some(&cx.identity.config.issuer),
+        audience: None,
+        algorithms: &Algorithm::ALL,
+        now: cx.now,
+        leeway: MAX_AGE,
+        expiry_required: true,
+    };
+    let verified = ring.verifying().verify(token, &expected).ok()?;
     // Our ID tokens have one audience, which is the client.
     Some(Hint {
-        client_id: text("aud")?.into(),
-        user_id: text("sub")?.into(),
-        session_id: text("sid").map(Into::into),
+        client_id: verified.text("aud")?.into(),
+        user_id: verified.text("sub")?.into(),
+        session_id: verified.text("sid").map(Into::into),
     })
 }
 

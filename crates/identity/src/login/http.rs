@@ -117,7 +117,7 @@ async fn log_in(cx: Cx, headers: HeaderMap, body: Bytes) -> Response {
     failing.answer(Box::pin(submit(cx, &headers, &body)).await)
 }
 
-async fn submit(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Response, PageError> {
+async fn submit(cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Response, PageError> {
     let form = pages::form_fields(headers, body)?;
     let browser = cx.identity.kit.browser(headers);
     cx.identity.kit.guard(headers, &browser, PURPOSE, form.text("csrf"))?;

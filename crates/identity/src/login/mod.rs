@@ -50,8 +50,7 @@ struct Prepared {
 pub async fn prove(mut cx: Cx, attempt: Attempt) -> Result<(Cx, Verdict), StoreError> {
     let identity = cx.identity.clone();
     let prepared = prepare(&mut cx, &attempt).await?;
-    let next = |cx: &Cx| Cx { actor: cx.actor.clone(), ..Cx::new(&identity, cx.request_id.clone(), cx.network) };
-    let mut after = next(&cx);
+    let mut after = cx.again();
     cx.commit().await?;
 
     let checked = identity.passwords.check(attempt.password.clone(), prepared.hash.clone()).await;

@@ -82,9 +82,7 @@ impl Failing {
             }
             PageError::Forged => (StatusCode::FORBIDDEN, "forged", None, None),
             PageError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", None, None),
-            PageError::NotFound => {
-                (StatusCode::NOT_FOUND, "not_found", None, Some((account.as_str(), "link_account")))
-            }
+            PageError::NotFound => (StatusCode::NOT_FOUND, "not_found", None, Some((account.as_str(), "link_account"))),
             PageError::Outage(cause) => {
                 tracing::error!(request.id = %self.request_id, cause, "a page could not be made");
                 (StatusCode::SERVICE_UNAVAILABLE, "outage", None, None)

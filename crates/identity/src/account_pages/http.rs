@@ -67,8 +67,7 @@ async fn account(mut cx: Cx, headers: &HeaderMap, query: Option<String>) -> Resu
     };
     let fields = pages::query_fields(query.as_deref())?;
     let notice = NOTICES.iter().copied().find(|notice| fields.one("notice") == Some(notice));
-    let response =
-        show(&mut cx, headers, &visitor.session, &visitor.user, notice, Faults::default()).await?;
+    let response = show(&mut cx, headers, &visitor.session, &visitor.user, notice, Faults::default()).await?;
     cx.commit().await?;
     Ok(response)
 }

@@ -4,12 +4,12 @@ use base::Secret;
 use http::HeaderMap;
 use web::Fields;
 
+use crate::Cx;
 use crate::accounts::passwords::{self, Weak};
 use crate::accounts::{self, User, devices};
 use crate::login::{Attempt, Verdict, prove};
 use crate::pages::PageError;
 use crate::sessions::{self, Session};
-use crate::Cx;
 
 /// What is wrong, as names of texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 
 use std::net::IpAddr;
 
-use base::ids::UserId;
 use base::Time;
+use base::ids::UserId;
 use store::{StoreError, params};
 
 use super::devices::KnownDevice;

@@ -197,9 +197,13 @@ mod tests {
         let hash = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hash.as_stored().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
 
-        for (password, right) in
-            [("correct horse", true), ("correct hors", false), ("Correct horse", false), ("", false), ("correct horse ", false)]
-        {
+        for (password, right) in [
+            ("correct horse", true),
+            ("correct hors", false),
+            ("Correct horse", false),
+            ("", false),
+            ("correct horse ", false),
+        ] {
             assert_eq!(passwords.check(password.into(), Some(hash.clone())).await.unwrap().right, right, "{password}");
         }
         assert!(!passwords.check("".into(), None).await.unwrap().right);
@@ -220,7 +224,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_says_so_and_later_works_again() {
-        let passwords = Passwords::start(config::Passwords { workers: 1, queue: 1, memory_kib: 4096, ..small() }).unwrap();
+        let passwords =
+            Passwords::start(config::Passwords { workers: 1, queue: 1, memory_kib: 4096, ..small() }).unwrap();
 
         let all = futures_util::future::join_all((0..40).map(|_| passwords.hash("correct horse".into()))).await;
 

@@ -12,11 +12,11 @@ use super::respond::{
     AuthorizationError, ReturnTo, invalid_request, registration_not_supported, request_not_supported,
     request_uri_not_supported, unauthorized_client, unsupported_response_type,
 };
+use crate::Cx;
 use crate::clients::{self, Client, GrantType};
 use crate::codes::CodeChallenge;
 use crate::pages::PageError;
 use crate::scopes::{self, Audiences};
-use crate::Cx;
 
 /// A request that passed every check. Only [`check`] makes one.
 #[derive(Debug, Clone)]
@@ -212,11 +212,7 @@ fn max_age(request: &Request, _: &Client) -> Result<(), AuthorizationError> {
 }
 
 /// `id_token_hint`: an ID token of ours for this client, which may have expired (OpenID Connect Core §3.1.2.1).
-async fn hinted_user(
-    cx: &mut Cx,
-    request: &Request,
-    client: &Client,
-) -> Result<Option<UserId>, AuthorizationError> {
+async fn hinted_user(cx: &mut Cx, request: &Request, client: &Client) -> Result<Option<UserId>, AuthorizationError> {
     let Some(hint) = &request.id_token_hint else {
         return Ok(None);
     };

@@ -99,7 +99,10 @@ pub fn next(facts: &Facts<'_>) -> Step {
         return if refuse { Step::Refuse(error) } else { Step::Login };
     }
     let wanted = facts.accepted.prompt.wanted();
-    if wanted.select_account == Want::Always && !just_now && facts.interaction.selected.as_ref() != Some(&session.session_id) {
+    if wanted.select_account == Want::Always
+        && !just_now
+        && facts.interaction.selected.as_ref() != Some(&session.session_id)
+    {
         return Step::SelectAccount;
     }
     if needs_consent(facts) {

@@ -123,8 +123,7 @@ pub async fn answer(
     };
     let grant_id = grants::open(&mut cx, new).await?;
     let return_to = &accepted.return_to;
-    let code =
-        codes::issue(&mut cx, &grant_id, client_id, &return_to.redirect_uri, &accepted.code_challenge).await?;
+    let code = codes::issue(&mut cx, &grant_id, client_id, &return_to.redirect_uri, &accepted.code_challenge).await?;
     let response = respond::code(&cx, return_to, &code);
     cx.commit().await?;
     response

@@ -200,7 +200,9 @@ store_test!(no_other_redirect_uri_is_ever_used, MIGRATIONS, |db: TestDb| async m
         assert_eq!(page.text("h1"), "This link does not lead back safely", "{shape}");
     }
     let twice = format!("{}&redirect_uri=https%3A%2F%2Fevil.example", request(&[]));
-    for url in [twice, request(&[("client_id", "")]), request(&[("client_id", "nobody")]), request(&[("client_id", "shop\0")])] {
+    for url in
+        [twice, request(&[("client_id", "")]), request(&[("client_id", "nobody")]), request(&[("client_id", "shop\0")])]
+    {
         let page = browser.get_once(&url).await;
         assert!(page.status == 400 && page.location().is_none(), "{url}");
     }
@@ -281,7 +283,11 @@ store_test!(an_interaction_is_good_in_its_browser_only, MIGRATIONS, |db: TestDb|
     for mut other in [w.browser.another(), w.signed_in().await] {
         for path in ["authorize", "login", "consent"] {
             let page = other.get(&format!("/{path}?interaction={sealed}")).await;
-            assert_eq!((page.status.as_u16(), page.text("h1").as_str()), (400, "This page has waited too long"), "{path}");
+            assert_eq!(
+                (page.status.as_u16(), page.text("h1").as_str()),
+                (400, "This page has waited too long"),
+                "{path}"
+            );
         }
     }
     // Nor can it be changed.

@@ -101,11 +101,7 @@ async fn decision(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Respon
     }
 }
 
-async fn denied(
-    mut cx: Cx,
-    accepted: &authorize::checks::Accepted,
-    session: &Session,
-) -> Result<Response, PageError> {
+async fn denied(mut cx: Cx, accepted: &authorize::checks::Accepted, session: &Session) -> Result<Response, PageError> {
     deny(&mut cx, &session.user_id, &accepted.client.client_id, &accepted.scopes).await?;
     let response = respond::error(&cx, &accepted.return_to, respond::access_denied("the user did not allow it"));
     cx.commit().await?;

@@ -11,24 +11,14 @@ pub async fn remembered(cx: &mut Cx, user_id: &UserId, client_id: &ClientId) -> 
     rows.iter().map(|row| row.string("scope")).collect()
 }
 
-pub(super) async fn insert(
-    cx: &mut Cx,
-    user_id: &UserId,
-    client_id: &ClientId,
-    scope: &str,
-) -> Result<(), StoreError> {
+pub(super) async fn insert(cx: &mut Cx, user_id: &UserId, client_id: &ClientId, scope: &str) -> Result<(), StoreError> {
     let sql = "INSERT INTO consents (user_id, client_id, scope, granted_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_id, client_id, scope) DO UPDATE SET granted_at = $4";
     cx.tx.execute(sql, &params![user_id, client_id, scope, cx.now]).await?;
     Ok(())
 }
 
-pub(super) async fn delete(
-    cx: &mut Cx,
-    user_id: &UserId,
-    client_id: &ClientId,
-    scope: &str,
-) -> Result<(), StoreError> {
+pub(super) async fn delete(cx: &mut Cx, user_id: &UserId, client_id: &ClientId, scope: &str) -> Result<(), StoreError> {
     let sql = "DELETE FROM consents WHERE user_id = $1 AND client_id = $2 AND scope = $3";
     cx.tx.execute(sql, &params![user_id, client_id, scope]).await?;
     Ok(())

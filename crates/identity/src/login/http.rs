@@ -152,12 +152,7 @@ async fn go_on(mut cx: Cx, headers: &HeaderMap, mut visitor: Visitor) -> Result<
     Ok(cx.identity.kit.redirect(&to))
 }
 
-async fn check_password(
-    cx: Cx,
-    headers: &HeaderMap,
-    visitor: Visitor,
-    form: &Fields,
-) -> Result<Response, PageError> {
+async fn check_password(cx: Cx, headers: &HeaderMap, visitor: Visitor, form: &Fields) -> Result<Response, PageError> {
     let attempt = Attempt {
         username: form.text("username").to_owned(),
         password: Secret::from(form.text("password")),
@@ -197,7 +192,8 @@ async fn welcome(mut cx: Cx, headers: &HeaderMap, visitor: &Visitor, user: &User
     let to = visitor.next(&cx)?;
     let mut response = cx.identity.kit.redirect(&to);
     response.headers_mut().append(header::SET_COOKIE, session_cookie);
-    let device = device.and_then(|cookie| cookies.set(devices::COOKIE, &cookie, Some(devices::LIFETIME), SameSite::Lax));
+    let device =
+        device.and_then(|cookie| cookies.set(devices::COOKIE, &cookie, Some(devices::LIFETIME), SameSite::Lax));
     if let Some(device) = device {
         response.headers_mut().append(header::SET_COOKIE, device);
     }

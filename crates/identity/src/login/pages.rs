@@ -3,9 +3,9 @@ use http::StatusCode;
 use serde::Serialize;
 use web::{Browser, Language, Page, Scripts};
 
+use crate::Cx;
 use crate::authorize::checks::Accepted;
 use crate::authorize::interaction::Interaction;
-use crate::Cx;
 use crate::pages::PageError;
 
 /// The purpose of the form.

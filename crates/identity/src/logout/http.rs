@@ -56,8 +56,9 @@ async fn submit(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Response
     let browser = kit.browser(headers);
     kit.guard(headers, &browser, PURPOSE, form.text("csrf"))?;
     let onward = match form.one("interaction") {
-        Some(sealed) => pages::open::<Onward>(&cx, PURPOSE, &browser, sealed)
-            .ok_or(PageError::Expired { restart: None })?,
+        Some(sealed) => {
+            pages::open::<Onward>(&cx, PURPOSE, &browser, sealed).ok_or(PageError::Expired { restart: None })?
+        }
         None => Onward::default(),
     };
     if form.text("action") == "stay" {

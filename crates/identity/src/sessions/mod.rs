@@ -70,7 +70,11 @@ pub async fn current(cx: &mut Cx, headers: &HeaderMap) -> Result<Option<Session>
 
 /// Signs a user in. The same user again keeps the session, with a new cookie and time; another user's session
 /// in this browser ends.
-pub async fn start(cx: &mut Cx, headers: &HeaderMap, login: &Login<'_>) -> Result<(SessionId, HeaderValue), StoreError> {
+pub async fn start(
+    cx: &mut Cx,
+    headers: &HeaderMap,
+    login: &Login<'_>,
+) -> Result<(SessionId, HeaderValue), StoreError> {
     let before = current(cx, headers).await?;
     let cookie = base::random::text::<32>();
     let hash = hash_of(cx, &cookie);

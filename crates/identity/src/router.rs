@@ -13,7 +13,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::cx::Arrival;
-use crate::{SharedIdentity, account_pages, authorize, consent, discovery, events, keys, login, logout};
+use crate::{
+    SharedIdentity, account_pages, authorize, consent, discovery, events, introspect, keys, login, logout, revoke,
+    token, userinfo,
+};
 
 /// No request of these protocols is larger.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -24,6 +27,10 @@ pub fn public(identity: SharedIdentity) -> Router {
     let routes = Router::new()
         .merge(discovery::routes())
         .merge(keys::routes())
+        .merge(token::routes())
+        .merge(introspect::routes())
+        .merge(revoke::routes())
+        .merge(userinfo::routes())
         .merge(events::routes())
         .merge(authorize::routes())
         .merge(login::routes())
@@ -31,7 +38,6 @@ pub fn public(identity: SharedIdentity) -> Router {
         .merge(logout::routes())
         .merge(account_pages::routes())
         .merge(identity.kit.assets());
-
     finish(routes, identity)
 }
 

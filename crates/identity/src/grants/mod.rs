@@ -16,6 +16,7 @@ use base::ids::{ClientId, GrantId, SessionId, UserId};
 use base::scope::Scopes;
 use serde_json::json;
 
+pub(crate) use store::grant_of;
 pub use store::{Rotation, count_replay, find, list_of_client, list_of_user, rotate};
 
 use crate::audit::{self, Act};
@@ -88,9 +89,15 @@ pub async fn open(cx: &mut Cx, new: NewGrant) -> Result<GrantId, StoreError> {
     Ok(grant_id)
 }
 
-/// Makes an opened grant live for `lifetime`; None if it is gone, revoked or already active.
-pub async fn activate(cx: &mut Cx, grant_id: &GrantId, lifetime: Duration) -> Result<Option<Grant>, StoreError> {
-    store::activate(cx, grant_id, lifetime).await
+/// Makes an opened grant live for `lifetime`, with the first refresh generation or 0 for none; None if it is
+/// gone, revoked or already active.
+pub async fn activate(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    lifetime: Duration,
+    generation: i64,
+) -> Result<Option<Grant>, StoreError> {
+    store::activate(cx, grant_id, lifetime, generation).await
 }
 
 /// The client's own grant for these scopes and audiences, made or taken up again in one statement.

@@ -37,13 +37,13 @@ pub(super) async fn insert(
     Ok(())
 }
 
-pub(super) async fn activate(cx: &mut Cx, grant_id: &GrantId, lifetime: Duration) -> Result<Option<Grant>, StoreError> {
-    let sql = "UPDATE grants SET activated_at = $2, expires_at = $3
+pub(super) async fn activate(cx: &mut Cx, grant_id: &GrantId, lifetime: Duration, generation: i64) -> Result<Option<Grant>, StoreError> {
+    let sql = "UPDATE grants SET activated_at = $2, expires_at = $3, refresh_generation = $4
         WHERE grant_id = $1 AND activated_at IS NULL AND revoked_at IS NULL AND expires_at > $2
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
-    let row = cx.tx.one(sql, &params![grant_id, cx.now, cx.now.plus(lifetime)]).await?;
-    row.as_ref().map(grant).transpose()
+    let row = cx.tx.one(sql, &params![grant_id, cx.now, cx.now.plus(lifetime), generation]).await?;
+    row.as_ref().map(grant_of).transpose()
 }
 
 pub(super) async fn upsert_standing(
@@ -65,14 +65,14 @@ pub(super) async fn upsert_standing(
     let expires_at = cx.now.plus(cx.identity.config.lifetimes.grant);
     let values = params![GrantId::random(), client_id, scopes, audiences, cx.now, expires_at, key];
     let rows = cx.tx.query(sql, &values).await?;
-    rows.first().map_or(Err(StoreError::Invalid), grant)
+    rows.first().map_or(Err(StoreError::Invalid), grant_of)
 }
 
 pub async fn find(cx: &mut Cx, grant_id: &GrantId) -> Result<Option<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
         FROM grants WHERE grant_id = $1";
-    cx.tx.read_one(sql, &params![grant_id]).await?.as_ref().map(grant).transpose()
+    cx.tx.read_one(sql, &params![grant_id]).await?.as_ref().map(grant_of).transpose()
 }
 
 /// The live grants of a user, newest first.
@@ -82,7 +82,7 @@ pub async fn list_of_user(cx: &mut Cx, user_id: &UserId) -> Result<Vec<Grant>, S
         FROM grants
         WHERE user_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
         ORDER BY activated_at DESC LIMIT 1000";
-    cx.tx.read(sql, &params![user_id, cx.now]).await?.iter().map(grant).collect()
+    cx.tx.read(sql, &params![user_id, cx.now]).await?.iter().map(grant_of).collect()
 }
 
 /// The live grants of a client, newest first.
@@ -92,7 +92,7 @@ pub async fn list_of_client(cx: &mut Cx, client_id: &ClientId) -> Result<Vec<Gra
         FROM grants
         WHERE client_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
         ORDER BY activated_at DESC LIMIT 1000";
-    cx.tx.read(sql, &params![client_id, cx.now]).await?.iter().map(grant).collect()
+    cx.tx.read(sql, &params![client_id, cx.now]).await?.iter().map(grant_of).collect()
 }
 
 pub(super) async fn revoke(
@@ -140,12 +140,11 @@ pub struct Rotation<'a> {
     pub client_id: &'a ClientId,
     /// The generation that was presented.
     pub generation: i64,
-    /// Not rotated since: the token has lain idle for too long.
-    pub idle_since: Time,
 }
 
 /// Compare-and-set of the refresh generation: of any number of requests exactly one moves it.
-pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>) -> Result<Option<Grant>, StoreError> {
+/// None too if it was not used since `idle_since`.
+pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>, idle_since: Time) -> Result<Option<Grant>, StoreError> {
     let sql = "UPDATE grants
         SET refresh_generation = refresh_generation + 1, refresh_rotated_at = $4, refresh_replays = 0
         WHERE grant_id = $1 AND client_id = $2 AND refresh_generation = $3
@@ -153,14 +152,14 @@ pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>) -> Result<Option<Grant>
           AND COALESCE(refresh_rotated_at, activated_at) > $5
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
-    let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotation.idle_since];
-    cx.tx.one(sql, &values).await?.as_ref().map(grant).transpose()
+    let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, idle_since];
+    cx.tx.one(sql, &values).await?.as_ref().map(grant_of).transpose()
 }
 
 /// Counts one repeat of the move before the last; None when it is too late, or was repeated too often.
 pub async fn count_replay(
     cx: &mut Cx,
-    rotation: &Rotation<'_>,
+    rotation: Rotation<'_>,
     rotated_after: Time,
     at_most: i64,
 ) -> Result<Option<Grant>, StoreError> {
@@ -171,10 +170,10 @@ pub async fn count_replay(
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
     let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotated_after, at_most,];
-    cx.tx.one(sql, &values).await?.as_ref().map(grant).transpose()
+    cx.tx.one(sql, &values).await?.as_ref().map(grant_of).transpose()
 }
 
-pub(super) fn grant(row: &Row) -> Result<Grant, StoreError> {
+pub(crate) fn grant_of(row: &Row) -> Result<Grant, StoreError> {
     Ok(Grant {
         grant_id: row.string("grant_id")?.into(),
         client_id: row.string("client_id")?.into(),

@@ -7,10 +7,10 @@ use axum::{Json, Router};
 use http::header;
 
 use crate::error::OAuthError;
-use crate::{SharedIdentity, keys};
+use crate::{SharedIdentity, cors, keys};
 
 pub fn routes() -> Router<SharedIdentity> {
-    Router::new().route("/jwks", get(show_jwks))
+    cors::open(Router::new().route("/jwks", get(show_jwks)))
 }
 
 async fn show_jwks(State(identity): State<SharedIdentity>) -> Result<Response, OAuthError> {

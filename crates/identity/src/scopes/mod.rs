@@ -102,6 +102,12 @@ impl Catalog {
         scopes.iter().filter(fits).collect()
     }
 
+    /// Drops audiences of which scopes were asked and none was kept.
+    pub fn audiences_left(&self, audiences: &Audiences, asked: &Scopes, kept: &Scopes) -> Audiences {
+        let of = |scopes: &Scopes, audience: &str| scopes.iter().any(|scope| self.audience_of(scope) == Some(audience));
+        audiences.iter().filter(|audience| !of(asked, audience) || of(kept, audience)).collect()
+    }
+
     /// Drops scopes that belong to audiences which are not in the set.
     pub fn scopes_within(&self, scopes: &Scopes, audiences: &Audiences) -> Scopes {
         scopes.iter().filter(|scope| self.audience_of(scope).is_none_or(|own| audiences.contains(own))).collect()

@@ -36,8 +36,8 @@ store_test!(a_grant_lives_from_activation_to_revocation, MIGRATIONS, |db: TestDb
 
     let mut cx = p.cx();
     let opened = grants::find(&mut cx, &grant_id).await.unwrap().unwrap();
-    let first = grants::activate(&mut cx, &grant_id, Duration::from_secs(60)).await.unwrap().unwrap();
-    let second = grants::activate(&mut cx, &grant_id, Duration::from_secs(60)).await.unwrap();
+    let first = grants::activate(&mut cx, &grant_id, Duration::from_secs(60), 0).await.unwrap().unwrap();
+    let second = grants::activate(&mut cx, &grant_id, Duration::from_secs(60), 0).await.unwrap();
     cx.commit().await.unwrap();
     let mut cx = p.cx();
     let listed = grants::list_of_user(&mut cx, &alice).await.unwrap();

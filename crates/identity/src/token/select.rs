@@ -1,0 +1,78 @@
+//! What of a grant a token request takes: never more than the grant, than the client may have today, and
+//! than the claims contract lets it have.
+
+use base::scope::Scopes;
+
+use super::form::Form;
+use crate::Cx;
+use crate::claims::{self, Person};
+use crate::clients::Client;
+use crate::error::{OAuthError, invalid_grant, invalid_request, invalid_scope, invalid_target};
+use crate::grants::Grant;
+use crate::handles;
+use crate::scopes::{self, Audiences};
+
+/// The scopes and audiences of one access token, with the numbers of their sets.
+#[derive(Debug, Clone)]
+pub(super) struct Selection {
+    pub scopes: Scopes,
+    pub audiences: Audiences,
+    pub scope_set: i64,
+    pub audience_set: i64,
+}
+
+pub(super) fn requested_scopes(form: &Form) -> Result<Option<Scopes>, OAuthError> {
+    let parsed = form.get("scope").map(Scopes::parse).transpose();
+    parsed.map_err(|_| invalid_request("`scope` holds a character that is not allowed"))
+}
+
+/// Keeps the scopes whose contract is kept, and numbers the sets. Before the first write.
+pub(super) async fn settle(
+    cx: &Cx,
+    person: Option<&Person>,
+    client: &Client,
+    scopes: &Scopes,
+    audiences: Audiences,
+) -> Result<Selection, OAuthError> {
+    let catalog = scopes::catalog(&cx.identity).await?;
+    let contracted = claims::contracted(&catalog, person, &client.spec, scopes);
+    if contracted.scopes.is_empty() && !scopes.is_empty() {
+        return Err(invalid_scope("a claim that the scope stands for is missing")
+            .cause(format!("scopes without their claims: {}", contracted.missing)));
+    }
+    let audiences = catalog.audiences_left(&audiences, scopes, &contracted.scopes);
+    let scope_set = handles::id_of(&cx.identity, &contracted.scopes.to_string()).await?;
+    let audience_set = handles::id_of(&cx.identity, &audiences.to_string()).await?;
+    Ok(Selection { scopes: contracted.scopes, audiences, scope_set, audience_set })
+}
+
+/// The part of a user's grant that the request asks for; by default all of it.
+pub(super) async fn of_grant(
+    cx: &mut Cx,
+    client: &Client,
+    grant: &Grant,
+    requested: Option<Scopes>,
+    resources: &[String],
+) -> Result<Selection, OAuthError> {
+    let asked: Audiences = resources.iter().map(String::as_str).collect();
+    if !asked.is_subset(&grant.audiences) {
+        // RFC 8707 §2.2: no widening.
+        return Err(invalid_target("the grant does not cover this resource"));
+    }
+    let audiences = if asked.is_empty() { grant.audiences.clone() } else { asked };
+    if requested.as_ref().is_some_and(|requested| !requested.is_subset(&grant.scopes)) {
+        // RFC 6749 §6: no widening.
+        return Err(invalid_scope("the grant does not cover this scope"));
+    }
+    let scopes = requested.unwrap_or_else(|| grant.scopes.clone()).intersection(&client.spec.scopes);
+    let catalog = scopes::catalog(&cx.identity).await?;
+    let scopes = catalog.scopes_within(&scopes, &audiences);
+    let person = match &grant.user_id {
+        Some(user_id) => {
+            let person = claims::person(cx, user_id).await?;
+            Some(person.ok_or_else(|| invalid_grant("the grant is no longer valid"))?)
+        }
+        None => None,
+    };
+    settle(cx, person.as_ref(), client, &scopes, audiences).await
+}

@@ -37,7 +37,12 @@ pub(super) async fn insert(
     Ok(())
 }
 
-pub(super) async fn activate(cx: &mut Cx, grant_id: &GrantId, lifetime: Duration, generation: i64) -> Result<Option<Grant>, StoreError> {
+pub(super) async fn activate(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    lifetime: Duration,
+    generation: i64,
+) -> Result<Option<Grant>, StoreError> {
     let sql = "UPDATE grants SET activated_at = $2, expires_at = $3, refresh_generation = $4
         WHERE grant_id = $1 AND activated_at IS NULL AND revoked_at IS NULL AND expires_at > $2
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,

@@ -48,9 +48,8 @@ pub fn negotiate(headers: &HeaderMap) -> Form {
         let Some((exact, at, quality)) = matches.max_by_key(|(exact, at, _)| (*exact, usize::MAX - at)) else {
             continue;
         };
-        let better = |(q, e, a, _): &(f32, u8, usize, Form)| {
-            quality.total_cmp(q).then(exact.cmp(e)).then(a.cmp(&at)).is_gt()
-        };
+        let better =
+            |(q, e, a, _): &(f32, u8, usize, Form)| quality.total_cmp(q).then(exact.cmp(e)).then(a.cmp(&at)).is_gt();
         if quality > 0.0 && best.as_ref().is_none_or(better) {
             best = Some((quality, exact, at, form));
         }

@@ -99,13 +99,7 @@ impl Platform {
         self.post_accepting(by, path, "*/*", parameters).await
     }
 
-    pub async fn post_accepting(
-        &self,
-        by: &Caller,
-        path: &str,
-        accept: &str,
-        parameters: &[(&str, &str)],
-    ) -> Answer {
+    pub async fn post_accepting(&self, by: &Caller, path: &str, accept: &str, parameters: &[(&str, &str)]) -> Answer {
         if by.secret.is_some() {
             self.post(path, &[("authorization", &by.basic()), ("accept", accept)], parameters).await
         } else {
@@ -153,9 +147,14 @@ impl Platform {
             orders: self.client(&guard("orders", &[ORDERS])).await,
             stock: self.client(&guard("stock", &[STOCK])).await,
             gateway: self.client(&guard("gateway", &[ORDERS, STOCK])).await,
-            alice: self.user("alice", &serde_json::json!({
-                "name": "Alice", "email": "alice@example.org", "attributes": {"account_nr": "4711"}
-            })).await,
+            alice: self
+                .user(
+                    "alice",
+                    &serde_json::json!({
+                        "name": "Alice", "email": "alice@example.org", "attributes": {"account_nr": "4711"}
+                    }),
+                )
+                .await,
         }
     }
 

@@ -52,7 +52,10 @@ store_test!(an_answer_is_never_kept_longer_than_it_is_true, MIGRATIONS, |db: Tes
 
     assert_eq!(late.header("cache-control"), "max-age=200");
     assert_eq!((last.status, last.header("cache-control")), (StatusCode::OK, "no-store"));
-    assert_eq!((over.status, over.header("cache-control"), over.body.as_str()), (StatusCode::NO_CONTENT, "no-store", ""));
+    assert_eq!(
+        (over.status, over.header("cache-control"), over.body.as_str()),
+        (StatusCode::NO_CONTENT, "no-store", "")
+    );
     assert_eq!((over_json.header("cache-control"), over_json.json()), ("no-store", json!({"active": false})));
 });
 

@@ -2,6 +2,6 @@
 
 pub(crate) mod actors;
 mod grants;
-pub(crate) mod people;
 mod introspection;
+pub(crate) mod people;
 pub(crate) mod platform;

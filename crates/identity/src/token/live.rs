@@ -74,11 +74,9 @@ pub async fn find(cx: &mut Cx, text: &str) -> Result<Option<Live>, OAuthError> {
     Ok(Some(Live { token, grant, client, person, scopes, audiences }))
 }
 
-async fn facts(
-    cx: &mut Cx,
-    token: &AccessToken,
-) -> Result<Option<(Grant, ClientSpec, Option<Person>)>, StoreError> {
-    let sql = "SELECT g.grant_id, g.client_id, g.user_id, g.session_id, g.scopes, g.audiences, g.auth_time, g.acr, g.amr,
+async fn facts(cx: &mut Cx, token: &AccessToken) -> Result<Option<(Grant, ClientSpec, Option<Person>)>, StoreError> {
+    let sql =
+        "SELECT g.grant_id, g.client_id, g.user_id, g.session_id, g.scopes, g.audiences, g.auth_time, g.acr, g.amr,
             g.nonce, g.epoch, g.created_at, g.activated_at, g.expires_at, g.refresh_generation, g.refresh_rotated_at,
             g.revoked_at, c.spec AS client_spec, u.user_id AS person_id, u.username, u.spec AS user_spec
         FROM grants g

@@ -6,11 +6,11 @@ use super::client_auth::Authenticated;
 use super::form::Form;
 use super::issue::{self, Extras, Plan};
 use super::select;
+use crate::Cx;
 use crate::audit::{self, Act, Outcome};
 use crate::error::{OAuthError, invalid_grant, invalid_request};
 use crate::grants::{self, Grant, Rotation};
 use crate::handles::RefreshToken;
-use crate::Cx;
 
 const REFUSED: &str = "the refresh token is unknown, expired, used or revoked";
 /// So often one generation may be repeated in its window.

@@ -1,20 +1,24 @@
-// The newcomer's path: `cardea dev`, then the lines that it prints, copied into a shell.
+// The newcomer's path: `cardea dev`, then the lines that it prints, and those of the README, copied into a shell.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import path from 'node:path';
 import { freePorts, run, temporaryFolder, until } from '../lib/process.mjs';
 import { cardea, startCardea } from '../lib/product.mjs';
 
 describe('the newcomer', { timeout: 60_000 }, () => {
-  const data = temporaryFolder('newcomer');
+  const folder = temporaryFolder('newcomer');
+  const data = path.join(folder, '.cardea');
   let port;
   let server;
   let said;
 
   before(async () => {
     port = await freePorts(6);
+    mkdirSync(path.join(folder, 'bin'));
+    symlinkSync(process.env.CARDEA_BIN, path.join(folder, 'bin/cardea'));
     const begin = performance.now();
-    server = startCardea('cardea dev', ['dev', '--port', String(port), '--data', data]);
+    server = startCardea('cardea dev', ['dev', '--port', String(port)], { cwd: folder });
     await until('cardea dev says what to try', () => server.lines.some((line) => line.includes('curl ')), { server, within: 30_000 });
     said = { lines: server.lines.slice(), took: performance.now() - begin };
   });
@@ -26,7 +30,7 @@ describe('the newcomer', { timeout: 60_000 }, () => {
     return line.trim();
   };
 
-  const shell = (script) => run('bash', ['-c', `set -e\n${script}`], { cwd: data });
+  const shell = (script) => run('bash', ['-c', `set -eu\n${script}`], { cwd: folder, env: { PATH: `${folder}/bin:${process.env.PATH}` } });
 
   test('it is ready soon', () => {
     // A debug build on a busy machine: the aim of one second is for the release.
@@ -42,6 +46,17 @@ describe('the newcomer', { timeout: 60_000 }, () => {
     assert.ok(claims.scope.split(' ').includes('echo.read'));
     assert.ok(!/eyJ[\w-]{10,}\.[\w-]{10,}/.test(JSON.stringify(answer)), 'the JWT itself is not shown');
     assert.ok(!/cat_[\w-]{20,}/.test(JSON.stringify(answer)), 'nor the opaque token');
+  });
+
+  test('the blocks of the README do what they say', async () => {
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    const blocks = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block).filter((block) => !block.includes('make '));
+    assert.ok(blocks.length >= 2, 'there are blocks to run');
+
+    const said = await shell(blocks.join('\n').replaceAll('localhost:8080', `localhost:${port}`).replaceAll('curl ', 'curl -sS '));
+
+    assert.match(said, /upstream_received/);
+    assert.match(said, /echo\.yaml/, '`explain` names the file');
   });
 
   test('revoking shuts the door', async () => {
@@ -89,7 +104,7 @@ describe('the newcomer', { timeout: 60_000 }, () => {
     const before = readFileSync(`${data}/secrets/hello-app.secret`, 'utf8');
     assert.equal(await server.stop(), 0);
 
-    server = startCardea('cardea dev again', ['dev', '--port', String(port), '--data', data]);
+    server = startCardea('cardea dev again', ['dev', '--port', String(port)], { cwd: folder });
     await until('it says what to try', () => server.lines.some((line) => line.includes('curl ')), { server, within: 30_000 });
 
     assert.equal(readFileSync(`${data}/secrets/hello-app.secret`, 'utf8'), before);

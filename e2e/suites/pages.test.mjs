@@ -149,7 +149,7 @@ describe('pages', { timeout: 240_000 }, () => {
       const findings = [];
       const judge = async (name) => {
         await screenshot(page, `${name}-${look.name}`);
-        findings.push(...(await accessibility(page)).map((finding) => `${name}: ${finding}`));
+        findings.push(...(await accessibility(page, look)).map((finding) => `${name}: ${finding}`));
         if (await overflows(page)) findings.push(`${name}: scrolls sideways`);
         const language = await page.getAttribute('html', 'lang');
         if (!language) findings.push(`${name}: no language`);

@@ -99,7 +99,7 @@ fn every_slice_has_tests() {
     });
     for (name, folder) in slices {
         let slice = format!("crates/{name}/src/{folder}");
-        // Its own `tests.rs`, or its part of the pillar's tests, which go through HTTP.
+        // Beside its rules, or as its part of the pillar's tests, which go through HTTP.
         let part = format!("crates/{name}/src/tests/{folder}");
         let has = project().iter().any(|file| {
             let own =

@@ -11,7 +11,12 @@ fn every_table_is_written_by_one_slice() {
     let mut writers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in project() {
         let Some(slice) = slice(file) else { continue };
-        for table in written(&file.code()) {
+        let code = file.code();
+        // It removes what has expired, from one list, and must do nothing else.
+        if slice.ends_with("/housekeeping") && !code.contains("INSERT INTO") && !code.contains("UPDATE ") {
+            continue;
+        }
+        for table in written(&code) {
             writers.entry(table).or_default().insert(slice.clone());
         }
     }
@@ -36,6 +41,11 @@ fn every_table_is_written_by_one_slice() {
 #[test]
 fn sql_is_portable_and_stands_in_store_files() {
     let mut findings = Vec::new();
+    for (path, _) in SQL_ELSEWHERE {
+        if !project().iter().any(|file| file.path == *path && !written(&file.code()).is_empty()) {
+            findings.push(format!("{path}: needs no exception any more, drop it"));
+        }
+    }
     for file in project() {
         let Some((name, below)) = file.source() else { continue };
         if file.is_test() || name == "store" {

@@ -173,6 +173,9 @@ impl UploadState {
 
     fn fail(&mut self, failure: BodyFailure) -> BodyFailure {
         self.failure = Some(failure);
+        if let Source::H1(body) = &self.source {
+            body.give_up();
+        }
         failure
     }
 }

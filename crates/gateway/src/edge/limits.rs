@@ -24,6 +24,9 @@ pub struct Limits {
     pub head_time: Duration,
     /// Time that a connection may be open without a request.
     pub keep_alive: Duration,
+    /// When draining: time that a connection without a request may still send one. Closing at once
+    /// would lose a request that is on its way (RFC 9112 §9.6).
+    pub drain_idle: Duration,
     /// Time between two pieces of a body that nobody forwards, and for writing answers of our own.
     pub idle_time: Duration,
     /// HTTP/2: requests at the same time on one connection.
@@ -52,6 +55,7 @@ impl Default for Limits {
             target_bytes: 8 * 1024,
             head_time: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            drain_idle: Duration::from_secs(1),
             idle_time: Duration::from_secs(30),
             h2_streams: 128,
             h2_pending_resets: 20,

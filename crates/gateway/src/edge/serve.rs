@@ -90,7 +90,8 @@ pub fn serve<P: Pipeline>(config: EdgeConfig, listeners: Vec<Listener>, pipeline
             drop(alive);
         })?;
     }
-    Ok(Running { addresses, connections, order, ended })
+    let sockets = listeners.into_iter().map(|listener| listener.socket).collect();
+    Ok(Running { addresses, sockets, connections, order, ended })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +105,7 @@ enum Order {
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
+    sockets: Vec<std::net::TcpListener>,
     connections: Arc<Connections>,
     order: watch::Sender<Order>,
     ended: mpsc::Receiver<()>,
@@ -115,6 +117,11 @@ impl Running {
         &self.addresses
     }
 
+    /// The listening sockets, to hand them over to another process.
+    pub fn sockets(&self) -> &[std::net::TcpListener] {
+        &self.sockets
+    }
+
     /// Open connections from clients.
     pub fn connections(&self) -> usize {
         self.connections.open()
@@ -123,6 +130,9 @@ impl Running {
     /// Stops accepting, lets requests end, tells clients to go elsewhere, and after `within` cuts
     /// what is left. Returns when all threads have ended.
     pub async fn drain(mut self, within: Duration) {
+        // The last of our handles on the sockets, so that a new connection is refused, or taken by
+        // the process that they were handed over to.
+        self.sockets.clear();
         let _ = self.order.send(Order::Drain(within));
         let _ = self.ended.recv().await;
     }

@@ -51,7 +51,7 @@ enum Next {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
     KeepAlive,
-    /// Close so that the client has read the answer first.
+    /// Close so that the client can read the answer first.
     Linger,
     Cut,
 }
@@ -98,7 +98,10 @@ async fn next_head<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared, idle: &mu
     let mut looked_at = 0;
     let limits = &worker.limits;
     let mut head_time = None;
-    let mut draining = pin!(worker.draining.cancelled());
+    let mut draining = pin!(async {
+        worker.draining.cancelled().await;
+        tokio::time::sleep(limits.drain_idle).await;
+    });
     poll_fn(|cx| {
         let mut wire = wire.borrow_mut();
         loop {
@@ -139,6 +142,7 @@ async fn next_head<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared, idle: &mu
 }
 
 async fn refuse<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared, reason: Refusal) {
+    wire.borrow_mut().give_up_body();
     let Answer { response, .. } = refusal(worker, reason);
     let asked = Asked { method: &Method::GET, version: Version::HTTP_11, keep_alive: false };
     write_answer(worker, wire, response, asked, false).await;
@@ -297,8 +301,8 @@ async fn discard<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared) -> bool {
     tokio::time::timeout(worker.limits.idle_time, all).await.unwrap_or(false)
 }
 
-/// Closes our side and reads on for a moment: closing with unread bytes would reset the connection
-/// and might take the answer away from the client (RFC 9112 §9.6).
+/// Closes our side and, if there is more to come, reads on for a moment: closing with unread bytes
+/// would reset the connection and might take the answer away from the client (RFC 9112 §9.6).
 async fn linger<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared) {
     let mut budget = 16 * DISCARD_BYTES;
     let mut shut = false;
@@ -310,6 +314,9 @@ async fn linger<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) => shut = true,
             }
+        }
+        if wire.body_is_done() && wire.input.is_empty() {
+            return Poll::Ready(());
         }
         loop {
             wire.input.clear();

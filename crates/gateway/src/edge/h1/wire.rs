@@ -91,6 +91,11 @@ impl Wire {
         self.request = self.request.wrapping_add(1);
     }
 
+    /// What comes is not read as anything any more.
+    pub(super) fn give_up_body(&mut self) {
+        self.body = Incoming::Failed;
+    }
+
     pub(super) fn body_is_done(&self) -> bool {
         matches!(self.body, Incoming::Done)
     }
@@ -192,6 +197,15 @@ impl Body {
             return Poll::Ready(Some(Err(BodyFailure::ClientGone)));
         }
         wire.poll_body(cx)
+    }
+
+    /// The rest of the body is not wanted, so that no other request can follow it.
+    pub(in crate::edge) fn give_up(&self) {
+        if let Ok(mut wire) = self.wire.try_borrow_mut()
+            && wire.request == self.request
+        {
+            wire.give_up_body();
+        }
     }
 
     pub(in crate::edge) fn is_done(&self) -> bool {

@@ -51,6 +51,23 @@ async fn a_request_under_way_is_answered_and_others_are_not_taken() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_while_draining_is_answered() {
+    let long = Limits { drain_idle: Duration::from_secs(20), ..Limits::default() };
+    let edge = Edge::start(super::limits(long), None, |_, _| answer(200, "yes"));
+    let mut client = edge.connect().await;
+    assert_eq!(client.ask(GET).await.status(), 200);
+    let address = edge.address;
+
+    let draining = tokio::spawn(edge.running.drain(Duration::from_secs(20)));
+    while tokio::net::TcpStream::connect(address).await.is_ok() {}
+    let answer = client.ask(GET).await;
+
+    assert_eq!((answer.status(), answer.field("connection")), (200, vec!["close"]));
+    assert!(client.is_closed().await);
+    draining.await.unwrap();
+}
+
+#[tokio::test]
 async fn what_does_not_end_is_cut_and_accounted_for() {
     let (upstream, _gate, mut asked) = held().await;
     let Edge { running, address, mut finished } = Edge::before(&upstream.url());

@@ -93,7 +93,8 @@ impl Edge {
 }
 
 pub(super) fn config() -> EdgeConfig {
-    EdgeConfig { workers: 1, limits: Limits::default(), trusted_proxies: vec![], clock: SystemClock::shared() }
+    let limits = Limits { drain_idle: Duration::from_millis(50), ..Limits::default() };
+    EdgeConfig { workers: 1, limits, trusted_proxies: vec![], clock: SystemClock::shared() }
 }
 
 pub(super) fn limits(limits: Limits) -> EdgeConfig {

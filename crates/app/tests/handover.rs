@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use base::SystemClock;
 use bytes::Bytes;
-use gateway::edge::{Decision, EdgeConfig, Exchange, Head, Limits, Listener, Outcome, Pipeline, Running, listen, serve};
+use gateway::edge::{
+    Decision, EdgeConfig, Exchange, Head, Limits, Listener, Outcome, Pipeline, Running, listen, serve,
+};
 use handover::{HandOverFailed, Inherited, hand_over};
 use http::Response;
 use testkit::http::RawConnection;
@@ -35,12 +37,8 @@ impl Pipeline for WhoAmI {
 }
 
 fn start(socket: TcpListener) -> Running {
-    let config = EdgeConfig {
-        workers: 2,
-        limits: Limits::default(),
-        trusted_proxies: vec![],
-        clock: SystemClock::shared(),
-    };
+    let config =
+        EdgeConfig { workers: 2, limits: Limits::default(), trusted_proxies: vec![], clock: SystemClock::shared() };
     serve(config, vec![Listener { socket, tls: None }], Arc::new(WhoAmI)).unwrap()
 }
 
@@ -118,8 +116,7 @@ async fn no_request_is_lost_in_a_hand_over() {
     let first = start(socket);
     let sockets: Vec<TcpListener> = first.sockets().iter().map(|socket| socket.try_clone().unwrap()).collect();
     let load = Arc::new(Load::default());
-    let clients: Vec<_> =
-        (0..8).map(|number| tokio::spawn(Arc::clone(&load).run(address, number % 2 == 0))).collect();
+    let clients: Vec<_> = (0..8).map(|number| tokio::spawn(Arc::clone(&load).run(address, number % 2 == 0))).collect();
     assert_eq!(who(address).await, std::process::id().to_string());
 
     let mut first = Some(first);

@@ -6,7 +6,11 @@ mod http;
 
 use serde_json::{Value, json};
 
+use crate::clients::AuthMethod;
 use crate::config::Config;
+use crate::scopes::BUILT_IN;
+use crate::sessions::ACR_PASSWORD;
+use crate::token::GRANTS;
 
 pub use http::routes;
 
@@ -15,7 +19,8 @@ pub fn metadata(config: &Config) -> Value {
     let issuer = &config.issuer;
     let at = |path: &str| format!("{issuer}{path}");
     let algorithms: Vec<&str> = config.keys.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
-    let secrets = ["client_secret_basic", "client_secret_post"];
+    let methods = AuthMethod::ALL.map(AuthMethod::as_str);
+    let secrets = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].map(AuthMethod::as_str);
     json!({
         "issuer": issuer,
         "authorization_endpoint": at("/authorize"),
@@ -25,20 +30,22 @@ pub fn metadata(config: &Config) -> Value {
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
         "end_session_endpoint": at("/logout"),
-        "scopes_supported": ["openid", "profile", "email"],
+        "scopes_supported": BUILT_IN.map(|(name, _)| name),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": GRANTS.map(|(name, _)| name),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": algorithms,
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": secrets,
-        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": methods,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
-        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "sid", "at_hash"],
+        "acr_values_supported": [ACR_PASSWORD],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "sid", "at_hash",
+            "name", "preferred_username", "email", "email_verified"],
         "ui_locales_supported": ["en"],
         "claims_parameter_supported": false,
         "request_parameter_supported": false,

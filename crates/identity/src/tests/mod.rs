@@ -5,3 +5,6 @@ mod grants;
 mod introspection;
 pub(crate) mod people;
 pub(crate) mod platform;
+mod refresh;
+mod revocation;
+mod token_endpoint;

@@ -67,6 +67,11 @@ pub(super) async fn of_grant(
     let scopes = requested.unwrap_or_else(|| grant.scopes.clone()).intersection(&client.spec.scopes);
     let catalog = scopes::catalog(&cx.identity).await?;
     let scopes = catalog.scopes_within(&scopes, &audiences);
+    // Who asks for less of the scopes, and names no resource, gets a token for fewer audiences.
+    let audiences = match resources {
+        [] => catalog.audiences_left(&audiences, &grant.scopes, &scopes),
+        _ => audiences,
+    };
     let person = match &grant.user_id {
         Some(user_id) => {
             let person = claims::person(cx, user_id).await?;

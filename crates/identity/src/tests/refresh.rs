@@ -34,7 +34,10 @@ store_test!(a_refresh_token_is_used_once_and_brings_its_successor, MIGRATIONS, |
         p.verify(&first.text("id_token"), "JWT", "shop").await.claims,
         p.verify(&second.text("id_token"), "JWT", "shop").await.claims,
     );
-    assert_eq!((&before["sub"], &before["auth_time"], &before["azp"]), (&after["sub"], &after["auth_time"], &after["azp"]));
+    assert_eq!(
+        (&before["sub"], &before["auth_time"], &before["azp"]),
+        (&after["sub"], &after["auth_time"], &after["azp"])
+    );
     assert!(!after.contains_key("nonce"));
 });
 

@@ -21,7 +21,10 @@ store_test!(a_code_is_redeemed_for_tokens, MIGRATIONS, |db: TestDb| async move {
 
     let answer = p.tokens(&m.shop, &m.alice, "openid orders_read").await;
 
-    assert_eq!((answer.text("scope").as_str(), answer.json()["expires_in"].clone()), ("openid orders_read", json!(900)));
+    assert_eq!(
+        (answer.text("scope").as_str(), answer.json()["expires_in"].clone()),
+        ("openid orders_read", json!(900))
+    );
     assert!(answer.text("refresh_token").starts_with("crt_"));
     let id_token = p.verify(&answer.text("id_token"), "JWT", "shop").await;
     let now = p.identity.clock.now().seconds();
@@ -286,7 +289,8 @@ store_test!(only_small_forms_are_read, MIGRATIONS, |db: TestDb| async move {
     let multipart = send("multipart/form-data", "grant_type=client_credentials".to_owned()).await;
     let twice = send(form_type, "grant_type=client_credentials&grant_type=client_credentials".to_owned()).await;
     let big = send(form_type, format!("grant_type=client_credentials&x={}", "a".repeat(64 * 1024))).await;
-    let with_charset = send("application/x-www-form-urlencoded; charset=UTF-8", "grant_type=client_credentials".to_owned()).await;
+    let with_charset =
+        send("application/x-www-form-urlencoded; charset=UTF-8", "grant_type=client_credentials".to_owned()).await;
     let by_get = p.get("/token?grant_type=client_credentials", &[("authorization", &basic)]).await;
 
     assert_eq!(json.error(), (400, "invalid_request".to_owned()));
@@ -305,7 +309,11 @@ store_test!(browsers_may_call_from_any_origin_without_cookies, MIGRATIONS, |db: 
         let answer = p.send(request(Method::OPTIONS, path, &preflight, Body::empty())).await;
         let called = p.get(path, &[("origin", "https://app.example")]).await;
 
-        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (StatusCode::NO_CONTENT, "*"), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (StatusCode::NO_CONTENT, "*"),
+            "{path}"
+        );
         assert!(answer.header("access-control-allow-headers").contains("authorization"), "{path}");
         assert_eq!(called.header("access-control-allow-origin"), "*", "{path}");
         assert_eq!(called.header("access-control-allow-credentials"), "", "{path}");

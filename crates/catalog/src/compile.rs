@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::kinds::issuer::IssuerSpec;
 use crate::kinds::route::{AuthSpec, CorsSpec, RouteSpec, TokenSpec};
-use crate::kinds::service::ServiceSpec;
+use crate::kinds::service::{ForwardIdentity, ServiceSpec};
 use crate::kinds::upstream::UpstreamSpec;
 use crate::matcher::unknown_parameter;
 use crate::path::CanonicalPath;
@@ -171,7 +171,9 @@ impl Compiler {
         let service = service.map_err(|message| self.fault(resource, "/spec/service", message)).ok().flatten();
         let auth = match &spec.auth {
             AuthSpec::None => Some(Auth::None),
-            AuthSpec::Token(token) => self.required(resource, token, service.as_deref()).map(Auth::Token),
+            AuthSpec::Token(token) => {
+                self.required(resource, token, service.as_deref()).map(|required| Auth::Token(Arc::new(required)))
+            }
         };
         if let Some(cors) = &spec.cors {
             self.cors(resource, cors);
@@ -281,6 +283,14 @@ impl Compiler {
             self.fault(resource, "/spec/service", message);
             return None;
         };
+        if service.spec.identity.forward == ForwardIdentity::AsReceived {
+            let message = format!(
+                "service `{}` is sent `Authorization` as received, so the caller's token would reach it; \
+                 only routes with `auth: none` may lead there",
+                service.name
+            );
+            self.fault(resource, "/spec/service", message);
+        }
         let shared = |scopes: &[String]| scopes.iter().map(|scope| scope.as_str().into()).collect();
         Some(Required {
             issuer: issuer?,

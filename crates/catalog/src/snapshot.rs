@@ -74,7 +74,7 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Auth {
     None,
-    Token(Required),
+    Token(Arc<Required>),
 }
 
 #[derive(Debug)]

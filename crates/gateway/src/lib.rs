@@ -1,4 +1,33 @@
 //! API Security Service: the data plane.
+//!
+//! `edge` has the sockets, `pipeline` the order of what is decided, `phantom` the tokens, `upstreams`
+//! the services behind. The gateway has no database: what it serves from is one immutable picture.
 
+mod access_log;
+mod authorize;
+mod cors;
+mod deny;
 pub mod edge;
+mod files;
+mod forward;
+mod gateway;
+mod loader;
+mod metrics;
+mod phantom;
+mod pipeline;
+mod route;
+mod secrets;
+mod snapshot;
+mod token;
+mod trace;
 pub mod upstreams;
+mod watch;
+mod wellknown;
+
+pub use gateway::{Check, Gateway, GatewayConfig, Readiness};
+pub use loader::{Applied, ApplyMode, read_all};
+pub use secrets::Environment;
+pub use snapshot::Version;
+
+#[cfg(test)]
+mod tests;

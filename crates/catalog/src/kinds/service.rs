@@ -55,6 +55,9 @@ pub enum ForwardIdentity {
     Jwt,
     /// Nothing: no `Authorization` is sent on.
     None,
+    /// The `Authorization` that the client sent, on public routes: for an identity system behind the
+    /// gateway, which is whom the client's credentials are meant for.
+    AsReceived,
 }
 
 /// Written as `endpoint` (default), `preserve`, or a host.

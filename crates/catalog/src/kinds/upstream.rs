@@ -23,9 +23,9 @@ pub struct UpstreamSpec {
     pub tls: TlsSpec,
     #[serde(default)]
     pub health: HealthSpec,
-    /// Connections to each endpoint.
-    #[serde(default = "max_connections")]
-    pub max_connections: u32,
+    /// Requests that may be on their way at once; more are answered 503.
+    #[serde(default = "max_concurrent")]
+    pub max_concurrent: u32,
 }
 
 /// A URL, or a map with `url` and `weight`.
@@ -118,9 +118,6 @@ pub struct TlsSpec {
     pub ca: Option<SecretRef>,
     /// The name in the endpoints' certificate, where it is not the host of the URL.
     pub server_name: Option<String>,
-    /// Our certificate (PEM) where the endpoint asks for one.
-    pub client_certificate: Option<SecretRef>,
-    pub client_key: Option<SecretRef>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -138,8 +135,8 @@ impl Default for HealthSpec {
     }
 }
 
-fn max_connections() -> u32 {
-    256
+fn max_concurrent() -> u32 {
+    10_000
 }
 
 fn one() -> u32 {

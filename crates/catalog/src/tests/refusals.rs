@@ -64,7 +64,7 @@ fn a_route_without_auth_is_refused() {
 
 #[test]
 fn all_faults_of_a_set_are_told() {
-    let text = "kind: Route\nname: r\nspec:\n  match: { path: 'orders', methods: [get], bogus: 1 }\n  servce: orders\n  auth: maybe\n  limits: { timeout: 5 }\n---\nkind: Upstream\nname: u\nspec: { endpoints: [ftp://x], maxConnections: many }\n";
+    let text = "kind: Route\nname: r\nspec:\n  match: { path: 'orders', methods: [get], bogus: 1 }\n  servce: orders\n  auth: maybe\n  limits: { timeout: 5 }\n---\nkind: Upstream\nname: u\nspec: { endpoints: [ftp://x], maxConcurrent: many }\n";
 
     let faults = faults(text);
 
@@ -75,7 +75,7 @@ fn all_faults_of_a_set_are_told() {
     set.yaml:6:3: /spec/auth: `maybe` is not `none`, nor a map with `issuer`
     set.yaml:7:13: /spec/limits/timeout: expected a duration with a unit, such as `300s`, `5m` or `250ms`, found a number
     set.yaml:11:21: /spec/endpoints/0: `ftp://x` is not an http or https URL
-    set.yaml:11:31: /spec/maxConnections: expected a whole number, found text
+    set.yaml:11:31: /spec/maxConcurrent: expected a whole number, found text
     ");
 }
 

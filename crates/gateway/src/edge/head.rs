@@ -60,6 +60,12 @@ impl<'a> Headers<'a> {
         }
     }
 
+    pub fn all(&self, name: impl AsHeaderName) -> impl Iterator<Item = &'a HeaderValue> {
+        match self {
+            Self::Map(map) => map.get_all(name).iter(),
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         match self {
             Self::Map(map) => map.iter(),

@@ -32,7 +32,9 @@ pub(super) async fn read(
         StatusCode::NO_CONTENT if form == Form::Jwt => return Err(NoFacts::Inactive("the issuer says so")),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(NoFacts::Refused),
         StatusCode::TOO_MANY_REQUESTS => return Err(NoFacts::Unavailable("the token service is overloaded")),
-        status if status.is_server_error() => return Err(NoFacts::Unavailable("the token service answers with an error")),
+        status if status.is_server_error() => {
+            return Err(NoFacts::Unavailable("the token service answers with an error"));
+        }
         _ => return Err(NoFacts::Untrusted("the token service answers with an unexpected status")),
     }
     let body = std::str::from_utf8(response.body()).map_err(|_| NoFacts::Untrusted("the answer is no text"))?;
@@ -92,9 +94,11 @@ async fn verify(core: &Core, jwt: &str, audience: &Audience) -> Result<Result<Ve
         expiry_required: true,
     };
     let verified = core.keys.verify(core, jwt, &expected).await?;
-    Ok(verified.and_then(|verified| {
-        if is_for(core, &verified.claims, audience) { Ok(verified) } else { Err(Rejected::Audience) }
-    }))
+    Ok(verified.and_then(
+        |verified| {
+            if is_for(core, &verified.claims, audience) { Ok(verified) } else { Err(Rejected::Audience) }
+        },
+    ))
 }
 
 /// RFC 9701 §5: the answer itself is signed for us; what it says is as in RFC 7662.
@@ -159,7 +163,10 @@ fn is_access_token(claims: &Map<String, Value>) -> Result<(), NoFacts> {
         Some("dpop" | "pop") => return Err(NoFacts::Bound),
         Some(_) => return Err(NoFacts::Inactive("not an access token")),
     }
-    let other = |name: &str| word(name).is_some_and(|word| matches!(word.as_str(), "refresh" | "offline" | "id" | "refresh_token" | "id_token"));
+    let other = |name: &str| {
+        word(name)
+            .is_some_and(|word| matches!(word.as_str(), "refresh" | "offline" | "id" | "refresh_token" | "id_token"))
+    };
     if other("typ") || other("token_use") { Err(NoFacts::Inactive("not an access token")) } else { Ok(()) }
 }
 

@@ -1,7 +1,6 @@
 //! One issuer as the gateway knows it: its specification, what is kept of its answers, its keys, its
 //! feed. It outlives changes of configuration that do not concern it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,12 +18,12 @@ use super::NoFacts;
 use super::cache::{AudienceId, AuthorityId, Cache, Entry, Key};
 use super::discovery::Discovery;
 use super::facts::Facts;
+use super::feed;
 use super::flight::Flights;
 use super::introspect;
 use super::keys::Keys;
 use super::mint::Minter;
 use super::watermarks::Watermarks;
-use super::feed;
 use crate::metrics::Metrics;
 
 /// What every issuer needs of its surroundings.
@@ -35,8 +34,6 @@ pub(crate) struct World {
     pub runtime: Handle,
     pub minter: Arc<Minter>,
     pub metrics: Arc<Metrics>,
-    /// Where `file:` references that are not absolute begin.
-    pub secrets: PathBuf,
 }
 
 /// For whom a JWT is asked.
@@ -75,6 +72,12 @@ pub(crate) struct Core {
     /// Monotonic time at which the last good poll was sent, plus one; 0 = there was none.
     pub(super) heard_ms: AtomicU64,
     pub(super) max_ttl: Duration,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// How the facts were come by; for the log and the counters.
@@ -128,7 +131,10 @@ impl Core {
             minter: Arc::clone(&world.minter),
             metrics: Arc::clone(&world.metrics),
             mac: Mac::random(),
-            cache: Cache::new(usize::try_from(cache.max_entries).unwrap_or(usize::MAX), !cache.negative_ttl.0.is_zero()),
+            cache: Cache::new(
+                usize::try_from(cache.max_entries).unwrap_or(usize::MAX),
+                !cache.negative_ttl.0.is_zero(),
+            ),
             flights: Flights::default(),
             permits: Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(1_024))),
             discovery: Discovery::new(spec.issuer.as_str(), limits),
@@ -222,7 +228,9 @@ impl Core {
 
     /// The form of Cardea's handles can be tested here: junk costs the issuer nothing.
     fn may_be_ours(&self, token: &str) -> bool {
-        let Some(spec) = &self.spec.introspection else { return token.bytes().filter(|byte| *byte == b'.').count() == 2 };
+        let Some(spec) = &self.spec.introspection else {
+            return token.bytes().filter(|byte| *byte == b'.').count() == 2;
+        };
         match &spec.token_prefix {
             Some(prefix) => base::handle::is_well_formed(prefix, token),
             None => {

@@ -78,7 +78,18 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_malformed() {
-        for value in ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer =", "Bearer a=b", "Bearer\ta", "Bearer \ta", "Bearer a&b", "Bearer a%20"] {
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a,b",
+            "Bearer =",
+            "Bearer a=b",
+            "Bearer\ta",
+            "Bearer \ta",
+            "Bearer a&b",
+            "Bearer a%20",
+        ] {
             let expected = if value.starts_with("Bearer\t") { Bearer::None } else { Bearer::Malformed };
             check(&[value], expected);
         }

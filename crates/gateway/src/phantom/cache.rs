@@ -60,7 +60,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub fn is_current(&self, monotonic_ms: u64, now: Time) -> bool {
-        self.until_ms.is_some_and(|until| monotonic_ms < until) && self.facts.expires.is_none_or(|expires| now < expires)
+        self.until_ms.is_some_and(|until| monotonic_ms < until)
+            && self.facts.expires.is_none_or(|expires| now < expires)
     }
 
     /// Whether a revocation has come in since the question that means this token. One comparison of
@@ -86,7 +87,10 @@ pub(crate) struct Cache {
 impl Cache {
     /// `inactive`: whether "not active" is kept too.
     pub fn new(entries: usize, inactive: bool) -> Self {
-        Self { facts: Bounded::new(entries.max(1)), inactive: inactive.then(|| Bounded::new((entries / 4).clamp(1, 50_000))) }
+        Self {
+            facts: Bounded::new(entries.max(1)),
+            inactive: inactive.then(|| Bounded::new((entries / 4).clamp(1, 50_000))),
+        }
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {

@@ -74,7 +74,8 @@ impl Discovery {
     fn addresses(&self) -> [String; 2] {
         let issuer = self.issuer.trim_end_matches('/');
         let origin_end = issuer.find("://").map_or(0, |at| at + 3);
-        let path_at = issuer.get(origin_end..).and_then(|rest| rest.find('/')).map_or(issuer.len(), |at| origin_end + at);
+        let path_at =
+            issuer.get(origin_end..).and_then(|rest| rest.find('/')).map_or(issuer.len(), |at| origin_end + at);
         let (origin, path) = issuer.split_at_checked(path_at).unwrap_or((issuer, ""));
         [
             format!("{issuer}/.well-known/openid-configuration"),

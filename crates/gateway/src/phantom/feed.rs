@@ -2,14 +2,14 @@
 //!
 //! A stream is opened at the transmitter's head under a name of our own, so facts from before it was
 //! opened cannot be vouched for and are dropped. After a poll that failed the stream is only gone on
-//! with where the transmitter says that it knows it still (`streamOpened: false`); otherwise what is
+//! with where the transmitter says that it knows it still (`Cardea-Stream: resumed`); otherwise what is
 //! kept is dropped again. Freshness is counted from when a poll was sent, never from when it came back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use base::event::{Revoked, TYP};
+use base::event::{self, Revoked, TYP};
 use base::peer::Limits;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -22,6 +22,7 @@ use super::authority::Core;
 use super::introspect::basic;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+const STREAM: HeaderName = HeaderName::from_static("cardea-stream");
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 const MAX_EVENTS: usize = 500;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -79,9 +80,9 @@ struct Page {
     sets: Map<String, Value>,
     #[serde(default)]
     more_available: bool,
-    /// Whether the stream was opened by this poll. An extension; RFC 8936 §2.4 lets members be added.
-    #[serde(default)]
-    stream_opened: Option<bool>,
+    /// What the transmitter says in `Cardea-Stream`, an extension: whether it knew the stream.
+    #[serde(skip)]
+    resumed: Option<bool>,
 }
 
 impl Feed {
@@ -93,7 +94,7 @@ impl Feed {
     pub async fn poll(&mut self, core: &Core) -> Result<Next, &'static str> {
         let sent_ms = core.clock.monotonic_ms();
         let most = core.max_lag().unwrap_or(Duration::from_secs(5));
-        let at_once = self.impatient || self.state != State::Open || most < Duration::from_secs(3);
+        let at_once = self.impatient || self.state != State::Open;
         let page = match self.fetch(core, at_once, most).await {
             Ok(page) => page,
             Err(why) => {
@@ -106,8 +107,8 @@ impl Feed {
         let events = self.verify(core, &page).await?;
         let continued = match self.state {
             State::New => false,
-            State::Open => page.stream_opened != Some(true),
-            State::Doubtful => page.stream_opened == Some(false),
+            State::Open => page.resumed != Some(false),
+            State::Doubtful => page.resumed == Some(true),
         };
         if !continued {
             core.marks.revoke_all();
@@ -132,10 +133,10 @@ impl Feed {
         if !at_once && none && took > most / 2 {
             self.impatient = true;
         }
-        if page.more_available || !self.acknowledge.is_empty() || !at_once || !self.impatient && most >= Duration::from_secs(3) {
-            return Ok(Next::Now);
-        }
-        Ok(Next::After(most / 4))
+        // A transmitter that does not hold the question would be asked without end.
+        let not_held = !at_once && none && took < most / 6;
+        let waits = none && !page.more_available && (self.impatient || not_held);
+        Ok(if waits { Next::After(most / 4) } else { Next::Now })
     }
 
     async fn fetch(&mut self, core: &Core, at_once: bool, most: Duration) -> Result<Page, &'static str> {
@@ -146,20 +147,21 @@ impl Feed {
             None => format!("{}/events/poll", core.issuer().trim_end_matches('/')),
         };
         let separator = if endpoint.contains('?') { '&' } else { '?' };
-        // RFC 7240 §4.3: how long the transmitter may hold the question, well below the lag allowed.
-        let wait = (most / 3).as_secs().max(1);
+        // How long the transmitter may hold the question, well below the lag allowed: in its own
+        // parameter, and as RFC 7240 §4.3 has it for others.
+        let wait = most / 3;
         let body = json!({"maxEvents": MAX_EVENTS, "returnImmediately": at_once, "ack": self.acknowledge});
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(format!("{endpoint}{separator}stream={}", self.stream))
+            .uri(format!("{endpoint}{separator}stream={}&wait={}", self.stream, wait.as_millis()))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .header(AUTHORIZATION, basic(&spec.client_id, core.secret()));
         if !at_once {
-            request = request.header(PREFER, format!("wait={wait}"));
+            request = request.header(PREFER, format!("wait={}", wait.as_secs().max(1)));
         }
         let request = request.body(Bytes::from(body.to_string())).map_err(|_| "the feed's address is none")?;
-        let hold = if at_once { Duration::ZERO } else { Duration::from_secs(wait).max(most) };
+        let hold = if at_once { Duration::ZERO } else { most };
         let limits = Limits { time: hold + spec.timeout.0, body_bytes: MAX_PAGE_BYTES };
         let response = core.peer.call(request, limits).await.map_err(|_| "no answer")?;
         match response.status() {
@@ -172,7 +174,9 @@ impl Feed {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err("our credentials are not taken"),
             _ => return Err("an unexpected status"),
         }
-        serde_json::from_slice(response.body()).map_err(|_| "an answer that cannot be read")
+        let mut page: Page = serde_json::from_slice(response.body()).map_err(|_| "an answer that cannot be read")?;
+        page.resumed = response.headers().get(STREAM).map(|stream| stream == "resumed");
+        Ok(page)
     }
 
     /// A page counts as a whole: one event that cannot be verified may be the one that matters.
@@ -197,10 +201,25 @@ impl Feed {
             }
             match verified.claims.get("sub_id").and_then(Revoked::from_subject) {
                 Some(revoked) => events.push((jti.clone(), revoked)),
-                // Of other kinds of subjects there are many; none of them can mean a token here.
-                None => tracing::debug!(issuer = %core.name, "an event about an unknown kind of subject"),
+                // Something was revoked, but not told in words that are known here: all of it may be meant.
+                None if is_revocation(&verified.claims) => core.marks.revoke_all(),
+                None => {}
             }
         }
         Ok(events)
     }
+}
+
+fn is_revocation(claims: &Map<String, Value>) -> bool {
+    const KNOWN: [&str; 5] = [
+        event::SESSION_REVOKED,
+        event::ACCOUNT_DISABLED,
+        event::TOKEN_REVOKED,
+        event::TOKENS_REVOKED,
+        event::KEY_REVOKED,
+    ];
+    claims
+        .get("events")
+        .and_then(Value::as_object)
+        .is_some_and(|events| events.keys().any(|kind| KNOWN.contains(&kind.as_str())))
 }

@@ -55,7 +55,10 @@ impl Minter {
         let expires = verified.get("exp").and_then(Value::as_i64).map_or(latest, |own| own.min(latest));
         let mut claims = Map::new();
         for (name, value) in verified {
-            if !matches!(name.as_str(), "active" | "token_type" | "iss" | "aud" | "exp" | "iat" | "nbf" | "jti" | "username") {
+            if !matches!(
+                name.as_str(),
+                "active" | "token_type" | "iss" | "aud" | "exp" | "iat" | "nbf" | "jti" | "username"
+            ) {
                 claims.insert(name.clone(), value.clone());
             }
         }

@@ -18,7 +18,7 @@ mod keys;
 mod mint;
 mod watermarks;
 
-pub(crate) use authority::{Authority, Core, World};
+pub(crate) use authority::{Audience, Authority, Core, World};
 pub(crate) use bearer::{Bearer, bearer};
 pub(crate) use cache::AudienceId;
 pub(crate) use facts::Facts;

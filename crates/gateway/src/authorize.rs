@@ -1,0 +1,49 @@
+//! Step 4: may they? Scopes and claims, on every request, from facts.
+
+use std::sync::Arc;
+
+use catalog::{CanonicalPath, Required};
+use serde_json::Value;
+
+use crate::deny::Deny;
+use crate::phantom::Facts;
+use crate::pipeline::Stop;
+use crate::snapshot::LiveRoute;
+use crate::token::Identified;
+
+/// A request that may pass. Only [`authorize`] makes one.
+#[derive(Debug)]
+pub(crate) struct Permit<'a> {
+    route: &'a LiveRoute,
+    path: CanonicalPath<'a>,
+    facts: Option<Arc<Facts>>,
+}
+
+impl<'a> Permit<'a> {
+    pub fn into_parts(self) -> (&'a LiveRoute, CanonicalPath<'a>, Option<Arc<Facts>>) {
+        (self.route, self.path, self.facts)
+    }
+}
+
+pub(crate) fn authorize(identified: Identified<'_>) -> Result<Permit<'_>, Stop> {
+    if let Some((facts, protection)) = identified.facts()
+        && let Err(deny) = check(&protection.required, facts)
+    {
+        return Err(Stop::Deny(deny, Some(protection.challenges.insufficient_scope.clone())));
+    }
+    let (route, path, facts) = identified.into_parts();
+    Ok(Permit { route, path, facts })
+}
+
+fn check(required: &Required, facts: &Facts) -> Result<(), Deny> {
+    let has = |scope: &Arc<str>| facts.has_scope(scope);
+    if !required.scopes.iter().all(has) || !(required.any_scope.is_empty() || required.any_scope.iter().any(has)) {
+        return Err(Deny::ScopeMissing);
+    }
+    let fits = |(name, values): &(String, Vec<Value>)| match facts.claims.get(name) {
+        Some(Value::Array(several)) => several.iter().any(|one| values.contains(one)),
+        Some(one) => values.contains(one),
+        None => false,
+    };
+    if required.claims.iter().all(fits) { Ok(()) } else { Err(Deny::ClaimMissing) }
+}

@@ -1,0 +1,167 @@
+//! Counters by the names of OpenTelemetry's semantic conventions where there are some. Labels are
+//! bounded: names of configuration and words of our own, never what a client sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::edge::{Exchange, Outcome};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name(Arc<str>);
+
+impl EncodeLabelValue for Name {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let text: &str = &self.0;
+        text.encode(encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    http_request_method: &'static str,
+    http_response_status_code: u16,
+    http_route: Name,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabel {
+    issuer: Name,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerOutcome {
+    issuer: Name,
+    outcome: &'static str,
+}
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    denied: Family<Reason, Counter>,
+    lookups: Family<Reason, Counter>,
+    introspections: Family<IssuerOutcome, Histogram, fn() -> Histogram>,
+    events: Family<IssuerLabel, Counter>,
+    feed_failures: Family<IssuerLabel, Counter>,
+    feed_lag: Family<IssuerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    cached: Family<IssuerLabel, Gauge>,
+    reloads: Family<Reason, Counter>,
+}
+
+impl Metrics {
+    pub fn new(registry: &mut Registry) -> Self {
+        let seconds: fn() -> Histogram =
+            || Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let metrics = Self {
+            requests: Family::new_with_constructor(seconds),
+            denied: Family::default(),
+            lookups: Family::default(),
+            introspections: Family::new_with_constructor(seconds),
+            events: Family::default(),
+            feed_failures: Family::default(),
+            feed_lag: Family::default(),
+            cached: Family::default(),
+            reloads: Family::default(),
+        };
+        registry.register(
+            "http_server_request_duration_seconds",
+            "Time from the head of a request to the end of its answer",
+            metrics.requests.clone(),
+        );
+        registry.register("cardea_denied", "Requests that were not sent on, by reason", metrics.denied.clone());
+        registry.register("cardea_token_lookups", "How facts about tokens were come by", metrics.lookups.clone());
+        registry.register(
+            "cardea_introspection_duration_seconds",
+            "Questions to token services",
+            metrics.introspections.clone(),
+        );
+        registry.register("cardea_revocation_events", "Revocations received", metrics.events.clone());
+        registry.register(
+            "cardea_revocation_feed_failures",
+            "Polls of a feed that failed",
+            metrics.feed_failures.clone(),
+        );
+        registry.register(
+            "cardea_revocation_lag_seconds",
+            "How far a feed may be behind; -1 before the first answer",
+            metrics.feed_lag.clone(),
+        );
+        registry.register("cardea_token_cache_entries", "Tokens about which facts are kept", metrics.cached.clone());
+        registry.register(
+            "cardea_configuration_loads",
+            "Sets of resources that were taken or refused",
+            metrics.reloads.clone(),
+        );
+        metrics
+    }
+
+    pub fn finished(&self, exchange: &Exchange, outcome: &Outcome) {
+        let labels = RequestLabels {
+            http_request_method: exchange.request.as_ref().map_or("_OTHER", |request| method(&request.method)),
+            http_response_status_code: outcome.status.as_u16(),
+            http_route: Name(exchange.route.clone().unwrap_or_default()),
+        };
+        self.requests.get_or_create(&labels).observe(exchange.started.elapsed().as_secs_f64());
+        if let Some(reason) = exchange.denied {
+            self.denied.get_or_create(&Reason { reason }).inc();
+        }
+        if let Some(reason) = exchange.token_cache {
+            self.lookups.get_or_create(&Reason { reason }).inc();
+        }
+    }
+
+    pub fn introspected(&self, issuer: &Arc<str>, outcome: &'static str, took: Duration) {
+        let labels = IssuerOutcome { issuer: Name(Arc::clone(issuer)), outcome };
+        self.introspections.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub fn events(&self, issuer: &Arc<str>, number: usize) {
+        self.events.get_or_create(&label(issuer)).inc_by(u64::try_from(number).unwrap_or(0));
+    }
+
+    pub fn feed_failed(&self, issuer: &Arc<str>) {
+        self.feed_failures.get_or_create(&label(issuer)).inc();
+    }
+
+    pub fn loaded(&self, reason: &'static str) {
+        self.reloads.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Values that are looked up when somebody asks. `lag`: `None` = no feed, `Some(None)` = nothing heard yet.
+    pub fn state(&self, issuer: &Arc<str>, lag: Option<Option<Duration>>, cached: usize) {
+        if let Some(lag) = lag {
+            self.feed_lag.get_or_create(&label(issuer)).set(lag.map_or(-1.0, |lag| lag.as_secs_f64()));
+        }
+        self.cached.get_or_create(&label(issuer)).set(i64::try_from(cached).unwrap_or(i64::MAX));
+    }
+}
+
+fn label(issuer: &Arc<str>) -> IssuerLabel {
+    IssuerLabel { issuer: Name(Arc::clone(issuer)) }
+}
+
+/// Semantic conventions: an unknown method is `_OTHER`, so that nobody fills the label.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}

@@ -1,0 +1,52 @@
+//! THE LIST: what happens to a request, in order. Each step takes what only the one before can make
+//! (`Matched → Cleared → Identified → Permit`), so that sending on without having decided cannot be written.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+
+use crate::deny::Deny;
+use crate::edge::{Decision, Exchange, Forward, Head};
+use crate::snapshot::Live;
+use crate::{authorize, cors, forward, route, token, trace};
+
+/// Why a request is not sent on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The gateway knows the answer itself.
+    Answer(Box<Response<Bytes>>),
+    /// With the challenge for the client, where there is one.
+    Deny(Deny, Option<HeaderValue>),
+}
+
+impl From<Deny> for Stop {
+    fn from(deny: Deny) -> Self {
+        Self::Deny(deny, None)
+    }
+}
+
+pub(crate) async fn decide(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Decision {
+    trace::begin(head, exchange);
+    match steps(live, head, exchange).await {
+        Ok(forward) => Decision::Forward(Box::new(forward)),
+        Err(Stop::Answer(response)) => Decision::Answer(*response),
+        Err(Stop::Deny(deny, challenge)) => Decision::Answer(deny.answer(exchange, challenge)),
+    }
+}
+
+async fn steps(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Result<Forward, Stop> {
+    let live = live.ok_or(Deny::NotConfigured)?;
+
+    // First, since everything else hangs on it; the path is brought into its one form here.
+    let matched = route::find(live, head, exchange)?;
+
+    // Before the token: a preflight has none, and a denial must be readable for allowed origins.
+    let cleared = cors::clear(matched, head, exchange)?;
+
+    // Who asks. The only step that may wait for somebody else.
+    let identified = token::identify(cleared, head, exchange).await?;
+
+    // Whether they may. On every request, from facts; nothing here is remembered.
+    let permit = authorize::authorize(identified)?;
+
+    Ok(forward::prepare(permit, head, exchange))
+}

@@ -1,0 +1,295 @@
+//! The picture that requests are decided on: the compiled resources with their live parts (caches,
+//! connections). Built off the data path, immutable, swapped whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource, Route, Snapshot};
+use http::HeaderValue;
+use serde::Serialize;
+
+use crate::cors::Cors;
+use crate::phantom::{Audience, AudienceId, Authority, Core, World};
+use crate::secrets::Secrets;
+use crate::upstreams::{self, Upstream};
+use crate::wellknown::{self, Documents};
+
+/// Which set of resources is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Version {
+    /// Counts the sets that this process has taken.
+    pub number: u64,
+    /// Of the content; the same on every gateway that serves the same set.
+    pub hash: String,
+}
+
+pub(crate) struct Live {
+    catalog: Snapshot,
+    routes: Vec<LiveRoute>,
+    documents: Documents,
+    authorities: BTreeMap<String, Arc<Authority>>,
+    upstreams: BTreeMap<String, Arc<Upstream>>,
+    pub version: Version,
+    pub resources: Vec<Resource>,
+}
+
+#[derive(Debug)]
+pub(crate) struct LiveRoute {
+    route: Arc<Route>,
+    upstream: Arc<Upstream>,
+    protection: Option<Protection>,
+    cors: Option<Cors>,
+}
+
+/// What a route asks of the caller, and whom to ask about the caller's token.
+#[derive(Debug)]
+pub(crate) struct Protection {
+    pub required: Arc<Required>,
+    pub authority: Arc<Core>,
+    pub audience: Audience,
+    pub challenges: Challenges,
+}
+
+/// `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), made once.
+#[derive(Debug)]
+pub(crate) struct Challenges {
+    pub missing: HeaderValue,
+    pub invalid_request: HeaderValue,
+    pub invalid_token: HeaderValue,
+    pub insufficient_scope: HeaderValue,
+}
+
+/// What a picture is made from.
+pub(crate) struct Plan<'a> {
+    pub resources: Vec<Resource>,
+    /// What is served now; live parts that have not changed are taken over.
+    pub before: Option<&'a Live>,
+    pub world: &'a World,
+    pub secrets: &'a Secrets,
+    pub public_url: &'a str,
+    pub version: Version,
+}
+
+impl Live {
+    pub fn build(plan: Plan<'_>) -> Result<Self, Vec<Fault>> {
+        let catalog = Snapshot::compile(&plan.resources)?;
+        let mut faults = Vec::new();
+        let authorities = authorities(&plan, &catalog, &mut faults);
+        let upstreams = upstreams(&plan, &catalog, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let routes = catalog
+            .routes
+            .iter()
+            .filter_map(|route| live_route(route, &catalog, &authorities, &upstreams, plan.public_url))
+            .collect();
+        let jwks = signs_itself(&catalog).then(|| plan.world.minter.jwks());
+        let documents = wellknown::documents(plan.public_url, &catalog, jwks);
+        Ok(Self {
+            routes,
+            documents,
+            authorities,
+            upstreams,
+            version: plan.version,
+            resources: plan.resources,
+            catalog,
+        })
+    }
+
+    pub fn find(&self, method: &str, authority: &str, path: &CanonicalPath<'_>) -> Found<'_> {
+        self.catalog.find(method, authority, path)
+    }
+
+    pub fn route(&self, route: &Route) -> Option<&LiveRoute> {
+        self.routes.get(route.index).filter(|live| live.route.index == route.index)
+    }
+
+    pub fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
+    pub fn catalog(&self) -> &Snapshot {
+        &self.catalog
+    }
+
+    pub fn authorities(&self) -> impl Iterator<Item = &Arc<Core>> {
+        self.authorities.values().map(|authority| authority.core())
+    }
+
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
+    }
+}
+
+impl LiveRoute {
+    pub fn name(&self) -> &Arc<str> {
+        &self.route.name
+    }
+
+    pub fn service(&self) -> &Arc<str> {
+        &self.route.service.name
+    }
+
+    pub fn settings(&self) -> &Route {
+        &self.route
+    }
+
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    pub fn protection(&self) -> Option<&Protection> {
+        self.protection.as_ref()
+    }
+
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
+    }
+}
+
+fn authorities(plan: &Plan<'_>, catalog: &Snapshot, faults: &mut Vec<Fault>) -> BTreeMap<String, Arc<Authority>> {
+    let mut made = BTreeMap::new();
+    // All secrets first: a set that is refused starts nothing.
+    let mut specs = Vec::new();
+    for issuer in &catalog.issuers {
+        let secret = match &issuer.spec.introspection {
+            Some(introspection) => plan.secrets.read(&introspection.secret),
+            None => Ok(base::Secret::from("")),
+        };
+        match secret {
+            Ok(secret) => specs.push((issuer, secret)),
+            Err(message) => {
+                faults.extend(fault(plan, "Issuer", &issuer.name, "/spec/introspection/secret", &message));
+            }
+        }
+    }
+    if !faults.is_empty() {
+        return made;
+    }
+    for (issuer, secret) in specs {
+        let name = issuer.name.to_string();
+        let before = plan.before.and_then(|before| before.authorities.get(&name));
+        let authority = match before {
+            Some(before) if before.is(&issuer.spec, &secret) => Arc::clone(before),
+            _ => Arc::new(Authority::start(&issuer.name, &issuer.spec, secret, plan.world)),
+        };
+        made.insert(name, authority);
+    }
+    made
+}
+
+fn upstreams(plan: &Plan<'_>, catalog: &Snapshot, faults: &mut Vec<Fault>) -> BTreeMap<String, Arc<Upstream>> {
+    let mut made = BTreeMap::new();
+    for upstream in &catalog.upstreams {
+        let name = upstream.name.to_string();
+        let before = plan.before.and_then(|before| before.upstreams.get(&name));
+        let built = live_upstream(upstream, plan.secrets).and_then(|spec| match before {
+            Some(before) if *before.spec() == spec => Ok(Arc::clone(before)),
+            _ => Upstream::new(spec).map(Arc::new).map_err(|error| error.to_string()),
+        });
+        match built {
+            Ok(upstream) => {
+                made.insert(name, upstream);
+            }
+            Err(message) => faults.extend(fault(plan, "Upstream", &upstream.name, "/spec", &message)),
+        }
+    }
+    made
+}
+
+fn live_upstream(upstream: &catalog::Upstream, secrets: &Secrets) -> Result<upstreams::UpstreamSpec, String> {
+    let spec = &upstream.spec;
+    let mut endpoints = Vec::new();
+    for endpoint in &spec.endpoints {
+        let parsed = upstreams::EndpointSpec::parse(endpoint.url.as_str()).map_err(|error| error.to_string())?;
+        endpoints.push(upstreams::EndpointSpec { weight: endpoint.weight, ..parsed });
+    }
+    let ca_pem = spec.tls.ca.as_ref().map(|ca| secrets.read(ca)).transpose()?;
+    Ok(upstreams::UpstreamSpec {
+        protocol: match spec.protocol {
+            catalog::Protocol::Auto => upstreams::Protocol::Auto,
+            catalog::Protocol::Http1 => upstreams::Protocol::Http1,
+            catalog::Protocol::Http2 => upstreams::Protocol::H2,
+        },
+        connect_timeout: spec.timeouts.connect.0,
+        max_in_flight: spec.max_concurrent,
+        tls: upstreams::TlsSpec {
+            ca_pem: ca_pem.map(|pem| pem.expose().clone()),
+            server_name: spec.tls.server_name.clone(),
+            ..upstreams::TlsSpec::default()
+        },
+        health: upstreams::HealthSpec { max_failures: spec.health.failures, open_for: spec.health.rest.0 },
+        ..upstreams::UpstreamSpec::new(upstream.name.to_string(), endpoints)
+    })
+}
+
+fn live_route(
+    route: &Arc<Route>,
+    catalog: &Snapshot,
+    authorities: &BTreeMap<String, Arc<Authority>>,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    public_url: &str,
+) -> Option<LiveRoute> {
+    let protection = match &route.auth {
+        Auth::None => None,
+        Auth::Token(required) => Some(Protection {
+            authority: Arc::clone(authorities.get(&*required.issuer.name)?.core()),
+            audience: Audience {
+                id: AudienceId::of(&required.audience),
+                name: Arc::clone(&required.audience),
+                among_several: several_audiences(catalog, &required.issuer.name),
+            },
+            challenges: challenges(route, required, catalog, public_url),
+            required: Arc::clone(required),
+        }),
+    };
+    Some(LiveRoute {
+        upstream: Arc::clone(upstreams.get(&*route.service.upstream.name)?),
+        cors: route.cors.as_deref().map(Cors::new),
+        protection,
+        route: Arc::clone(route),
+    })
+}
+
+fn several_audiences(catalog: &Snapshot, issuer: &str) -> bool {
+    let mut audiences = catalog.routes.iter().filter_map(|route| match &route.auth {
+        Auth::Token(required) if *required.issuer.name == *issuer => Some(&required.audience),
+        _ => None,
+    });
+    let first = audiences.next();
+    audiences.any(|audience| Some(audience) != first)
+}
+
+fn challenges(route: &Route, required: &Required, catalog: &Snapshot, public_url: &str) -> Challenges {
+    let resource = wellknown::resource(public_url, &route.service, catalog);
+    let metadata = wellknown::metadata_url(&resource);
+    let scopes: Vec<&str> = required.scopes.iter().chain(&required.any_scope).map(|scope| &**scope).collect();
+    let scope = if scopes.is_empty() { String::new() } else { format!(", scope=\"{}\"", scopes.join(" ")) };
+    let challenge = |middle: &str| {
+        let text = format!("Bearer realm=\"{}\"{middle}, resource_metadata=\"{metadata}\"", route.service.name);
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+    };
+    Challenges {
+        // RFC 6750 §3.1: no error where no credentials were sent.
+        missing: challenge(&scope),
+        invalid_request: challenge(", error=\"invalid_request\", error_description=\"more than one credential\""),
+        invalid_token: challenge(", error=\"invalid_token\", error_description=\"the access token is not valid\""),
+        insufficient_scope: challenge(&format!(", error=\"insufficient_scope\"{scope}")),
+    }
+}
+
+/// Whether some issuer gives no JWT that could be sent on.
+fn signs_itself(catalog: &Snapshot) -> bool {
+    let gives_none = |spec: &IssuerSpec| {
+        spec.introspection
+            .as_ref()
+            .is_some_and(|introspection| matches!(introspection.form, catalog::Form::Plain | catalog::Form::Rfc9701))
+    };
+    catalog.issuers.iter().any(|issuer| gives_none(&issuer.spec))
+}
+
+fn fault(plan: &Plan<'_>, kind: &str, name: &str, pointer: &str, message: &str) -> Option<Fault> {
+    let resource = plan.resources.iter().find(|resource| resource.kind == kind && resource.name == name)?;
+    Some(resource.fault(pointer, message))
+}

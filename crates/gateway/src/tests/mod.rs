@@ -1,0 +1,11 @@
+//! The pipeline without sockets: a scripted token service, heads made by hand.
+
+mod answers;
+mod caching;
+mod configuration;
+mod flow;
+mod forging;
+mod house;
+mod revocations;
+
+use house::{House, Sent};

@@ -1,0 +1,69 @@
+//! Step 3: who asks? Finds out what is known about the token; decides nothing but whether there is one.
+
+use std::sync::Arc;
+
+use catalog::CanonicalPath;
+use http::HeaderValue;
+
+use crate::cors::Cleared;
+use crate::deny::Deny;
+use crate::edge::{Exchange, Head};
+use crate::phantom::{Bearer, Facts, NoFacts, bearer};
+use crate::pipeline::Stop;
+use crate::snapshot::{LiveRoute, Protection};
+
+/// A request of which it is known who sends it: nobody in particular on a public route.
+#[derive(Debug)]
+pub(crate) struct Identified<'a> {
+    route: &'a LiveRoute,
+    path: CanonicalPath<'a>,
+    facts: Option<(Arc<Facts>, &'a Protection)>,
+}
+
+impl<'a> Identified<'a> {
+    pub fn facts(&self) -> Option<(&Facts, &'a Protection)> {
+        self.facts.as_ref().map(|(facts, protection)| (&**facts, *protection))
+    }
+
+    pub fn into_parts(self) -> (&'a LiveRoute, CanonicalPath<'a>, Option<Arc<Facts>>) {
+        (self.route, self.path, self.facts.map(|(facts, _)| facts))
+    }
+}
+
+pub(crate) async fn identify<'a>(
+    cleared: Cleared<'a>,
+    head: &Head<'_>,
+    exchange: &mut Exchange,
+) -> Result<Identified<'a>, Stop> {
+    let protection = cleared.route().protection();
+    let facts = match protection {
+        None => None,
+        Some(protection) => Some((ask(protection, head, exchange).await?, protection)),
+    };
+    let (route, path) = cleared.into_parts();
+    Ok(Identified { route, path, facts })
+}
+
+async fn ask(protection: &Protection, head: &Head<'_>, exchange: &mut Exchange) -> Result<Arc<Facts>, Stop> {
+    let invalid = |deny: Deny, challenge: &HeaderValue| Stop::Deny(deny, Some(challenge.clone()));
+    let challenges = &protection.challenges;
+    let token = match bearer(head.headers) {
+        Bearer::Token(token) => token,
+        Bearer::None => return Err(invalid(Deny::TokenMissing, &challenges.missing)),
+        Bearer::Malformed => return Err(invalid(Deny::TokenInvalid, &challenges.invalid_token)),
+        Bearer::Repeated => return Err(invalid(Deny::TwoCredentials, &challenges.invalid_request)),
+    };
+    let (facts, how) = protection.authority.facts(token, &protection.audience).await;
+    exchange.token_cache = Some(how);
+    match facts {
+        Ok(facts) => {
+            exchange.client_id.clone_from(&facts.client_id);
+            exchange.subject.clone_from(&facts.subject);
+            Ok(facts)
+        }
+        Err(why @ (NoFacts::Junk | NoFacts::Inactive(_) | NoFacts::Bound)) => {
+            Err(invalid(why.into(), &challenges.invalid_token))
+        }
+        Err(why) => Err(Deny::from(why).into()),
+    }
+}

@@ -98,7 +98,8 @@ impl Browser {
 
     async fn follow(&mut self, mut page: Page) -> Page {
         for _ in 0..MAX_REDIRECTS {
-            let Some(location) = page.location().map(str::to_owned) else {
+            let refresh = page.header("refresh").strip_prefix("0; url=");
+            let Some(location) = page.location().or(refresh).map(str::to_owned) else {
                 return page;
             };
             match location.strip_prefix(&self.origin).filter(|rest| rest.starts_with('/')) {
@@ -119,6 +120,7 @@ impl Browser {
             .header(header::HOST, "whoever.example")
             .header(header::USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
             .header("sec-fetch-site", fetch_site)
+            .header("sec-fetch-mode", "navigate")
             .extension(ConnectInfo(SocketAddr::new(self.network, 40_000)));
         if !self.cookies.is_empty() {
             let all: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use rust_embed::RustEmbed;
@@ -65,6 +65,7 @@ pub struct Kit {
     cookies: Cookies,
     mac: KeyedHash,
     assets: Arc<Assets>,
+    texts: Arc<Texts>,
     /// With the customer's replacements.
     templates: Environment<'static>,
     /// Without: what is shown when a replacement fails.
@@ -104,7 +105,8 @@ impl Kit {
         let overrides = settings.overrides.as_deref();
         let mac = settings.mac;
         let assets = Arc::new(Assets::load(overrides, |content| mac(content)));
-        let shared = Shared { assets: assets.clone(), base_path: settings.base_path.clone() };
+        let texts = Arc::new(texts(overrides)?);
+        let shared = Shared { assets: assets.clone(), texts: texts.clone(), base_path: settings.base_path.clone() };
         let templates = environment(overrides, &shared)?;
         let built_in = environment(None, &shared)?;
         Ok(Self {
@@ -114,6 +116,7 @@ impl Kit {
             cookies: Cookies::new(settings.secure),
             mac,
             assets,
+            texts,
             templates,
             built_in,
         })
@@ -135,6 +138,11 @@ impl Kit {
     /// The static files.
     pub fn assets<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         self.assets.router()
+    }
+
+    /// One text of the pages.
+    pub fn text(&self, _language: Language, key: &str) -> String {
+        self.texts.text(key, |_| None)
     }
 
     /// A keyed hash over parts, each with its length before it so that no two lists run together.
@@ -204,6 +212,37 @@ impl Kit {
         response
     }
 
+    /// Sends the browser to another site after a form of ours.
+    ///
+    /// Chromium applies `form-action` to every redirect that follows a form, also to those of the other site,
+    /// which we cannot know. So a browser gets a page that ends the form's navigation and begins another one;
+    /// it needs no script. Others are redirected, and browsers too where that cannot happen (private schemes,
+    /// which a page may not open by itself).
+    pub fn leave(&self, headers: &HeaderMap, location: &str) -> Response {
+        #[derive(Serialize)]
+        struct Content<'a> {
+            location: &'a str,
+        }
+        let is_browser = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+        let is_web = location.starts_with("https://") || location.starts_with("http://");
+        let (true, true, Ok(refresh)) = (is_browser, is_web, HeaderValue::try_from(format!("0; url={location}")))
+        else {
+            return self.redirect(location);
+        };
+        let page = Page {
+            template: "leaving.html",
+            status: StatusCode::OK,
+            language: Language::choose(None, headers),
+            browser: &self.browser(headers),
+            purpose: "",
+            form_targets: Vec::new(),
+            scripts: Scripts::None,
+        };
+        let mut response = self.page(page, Content { location });
+        response.headers_mut().insert(header::REFRESH, refresh);
+        response
+    }
+
     fn render(&self, name: &str, context: Value) -> String {
         let replaced = self.templates.get_template(name).and_then(|template| template.render(context.clone()));
         replaced
@@ -234,6 +273,7 @@ struct Context<'a, T> {
 
 struct Shared {
     assets: Arc<Assets>,
+    texts: Arc<Texts>,
     base_path: String,
 }
 
@@ -249,7 +289,7 @@ fn environment(overrides: Option<&Path>, shared: &Shared) -> Result<Environment<
             .add_template_owned(name.to_string(), source)
             .map_err(|error| KitError::Template { name: name.to_string(), cause: error.to_string() })?;
     }
-    let texts = texts(overrides)?;
+    let texts = shared.texts.clone();
     environment.add_function("t", move |key: &str, values: Kwargs| {
         let text = texts.text(key, |name| values.get::<Value>(name).ok().map(|value| value.to_string()));
         values.assert_all_used().map(|()| text)

@@ -12,6 +12,8 @@ pub struct When {
     pub relative: String,
     /// `12 March 2026, 14:05 UTC`.
     pub absolute: String,
+    /// `12 March 2026`.
+    pub date: String,
     /// RFC 3339, for `<time datetime>`.
     pub machine: String,
 }
@@ -21,6 +23,7 @@ pub fn when(time: Time, now: Time) -> When {
     When {
         relative: relative(time, now),
         absolute: at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+        date: at.strftime("%-d %B %Y").to_string(),
         machine: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     }
 }

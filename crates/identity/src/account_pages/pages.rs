@@ -20,18 +20,12 @@ struct Content<'a> {
     username: &'a str,
     logout_csrf: String,
     notice: Option<&'static str>,
-    errors: Vec<FieldError>,
+    /// Field, and what is wrong with it.
+    faults: Vec<(&'static str, String)>,
     current_error: String,
     new_error: String,
     grants: Vec<GrantRow>,
     sessions: Vec<SessionRow>,
-}
-
-#[derive(Serialize)]
-struct FieldError {
-    field: &'static str,
-    /// The name of the text.
-    text: &'static str,
 }
 
 #[derive(Serialize)]
@@ -63,25 +57,27 @@ pub async fn show(
     notice: Option<&'static str>,
     faults: Faults,
 ) -> Result<Response, PageError> {
-    let mut errors = Vec::new();
-    errors.extend(faults.current.map(|text| FieldError { field: "current_password", text }));
-    errors.extend(faults.new.map(|text| FieldError { field: "new_password", text }));
+    let language = Language::choose(None, headers);
+    let text = |key: Option<&'static str>| key.map(|key| cx.identity.kit.text(language, key)).unwrap_or_default();
+    let (current_error, new_error) = (text(faults.current), text(faults.new));
+    let mut named = vec![("current_password", current_error.clone()), ("new_password", new_error.clone())];
+    named.retain(|(_, text)| !text.is_empty());
     let browser = cx.identity.kit.browser(headers);
     let content = Content {
         name: user.spec.display_name(),
         username: &user.spec.username,
         logout_csrf: cx.identity.kit.csrf(&browser, logout::PURPOSE),
         notice,
-        current_error: faults.current.unwrap_or_default().to_owned(),
-        new_error: faults.new.unwrap_or_default().to_owned(),
+        current_error,
+        new_error,
         grants: grant_rows(cx, user).await?,
         sessions: session_rows(cx, session).await?,
-        errors,
+        faults: named,
     };
     let page = Page {
         template: "account.html",
-        status: if content.errors.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY },
-        language: Language::choose(None, headers),
+        status: if content.faults.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY },
+        language,
         browser: &browser,
         purpose: PURPOSE,
         form_targets: Vec::new(),

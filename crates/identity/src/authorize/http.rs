@@ -6,6 +6,7 @@ use axum::routing::get;
 use http::HeaderMap;
 
 use super::interaction::Interaction;
+use super::respond::Coming;
 use super::{Visit, proceed};
 use crate::pages::{self, Failing, PageError};
 use crate::{Cx, SharedIdentity};
@@ -23,11 +24,11 @@ async fn authorize(cx: Cx, headers: HeaderMap, RawQuery(query): RawQuery) -> Res
 async fn visit(cx: Cx, headers: &HeaderMap, query: Option<String>) -> Result<Response, PageError> {
     let fields = pages::query_fields(query.as_deref())?;
     let browser = cx.identity.kit.browser(headers);
-    let interaction = match fields.one("interaction") {
-        Some(sealed) => Interaction::open(&cx, &browser, sealed)?,
-        None => Interaction::start(&cx, query.unwrap_or_default()),
+    let (coming, interaction) = match fields.one("interaction") {
+        Some(sealed) => (Coming::AfterForm(headers), Interaction::open(&cx, &browser, sealed)?),
+        None => (Coming::Straight, Interaction::start(&cx, query.unwrap_or_default())),
     };
-    proceed(cx, headers, Visit { browser, interaction }).await
+    proceed(cx, headers, coming, Visit { browser, interaction }).await
 }
 
 /// `POST /authorize` (OpenID Connect Core §3.1.2.1). It comes from another site, so cookies are not with it; the

@@ -25,6 +25,7 @@ pub use http::routes;
 
 use crate::authorize::checks::{Accepted, Refusal};
 use crate::authorize::interaction::{Interaction, Step};
+use crate::authorize::respond::Coming;
 use crate::pages::{self, PageError};
 use crate::sessions::Session;
 use crate::{Cx, accounts, claims, codes, consent, grants, scopes, sessions};
@@ -43,19 +44,19 @@ pub struct Standing {
 }
 
 /// Takes a request one step further: to a page, or back to the client.
-pub async fn proceed(mut cx: Cx, headers: &HeaderMap, visit: Visit) -> Result<Response, PageError> {
+pub async fn proceed(mut cx: Cx, headers: &HeaderMap, coming: Coming<'_>, visit: Visit) -> Result<Response, PageError> {
     let standing = match stand(&mut cx, headers, &visit.interaction).await? {
         Ok(standing) => standing,
-        Err(refusal) => return respond::refusal(&cx, refusal),
+        Err(refusal) => return respond::refusal(&cx, coming, refusal),
     };
     let Standing { accepted, session, step } = standing;
     let page = match step {
         Step::Login | Step::SelectAccount => "/login",
         Step::Consent => "/consent",
-        Step::Refuse(error) => return respond::error(&cx, &accepted.return_to, error),
+        Step::Refuse(error) => return respond::error(&cx, coming, &accepted.return_to, error),
         Step::Answer(granted) => {
             let session = session.ok_or_else(|| PageError::Outage("an answer without a session".into()))?;
-            return answer(cx, &accepted, &session, granted).await;
+            return answer(cx, coming, &accepted, &session, granted).await;
         }
     };
     let sealed = visit.interaction.seal(&cx, &visit.browser)?;
@@ -102,12 +103,13 @@ async fn keepable(cx: &mut Cx, accepted: &Accepted, session: &Session) -> Result
 /// Opens the grant, issues its code and sends the browser back to the client.
 pub async fn answer(
     mut cx: Cx,
+    coming: Coming<'_>,
     accepted: &Accepted,
     session: &Session,
     granted: Scopes,
 ) -> Result<Response, PageError> {
     if accounts::find(&mut cx, &session.user_id).await?.is_none_or(|user| user.disabled_at.is_some()) {
-        return respond::error(&cx, &accepted.return_to, respond::access_denied("the account cannot be used"));
+        return respond::error(&cx, coming, &accepted.return_to, respond::access_denied("the account cannot be used"));
     }
     let client_id = &accepted.client.client_id;
     let new = grants::NewGrant {
@@ -124,7 +126,7 @@ pub async fn answer(
     let grant_id = grants::open(&mut cx, new).await?;
     let return_to = &accepted.return_to;
     let code = codes::issue(&mut cx, &grant_id, client_id, &return_to.redirect_uri, &accepted.code_challenge).await?;
-    let response = respond::code(&cx, return_to, &code);
+    let response = respond::code(&cx, coming, return_to, &code);
     cx.commit().await?;
     response
 }

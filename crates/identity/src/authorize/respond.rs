@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use base::Secret;
 use base::ids::{ClientId, UserId};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use jose::{Algorithm, Expected};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -25,6 +25,15 @@ pub struct ReturnTo {
     pub redirect_uri: RedirectUri,
     pub state: Option<String>,
     pub response_mode: ResponseMode,
+}
+
+/// How the browser came to the answer: what [`web::Kit::leave`] is about.
+#[derive(Clone, Copy)]
+pub enum Coming<'a> {
+    /// From the client, by redirects alone.
+    Straight,
+    /// From a form of ours, in a request with these headers.
+    AfterForm(&'a HeaderMap),
 }
 
 /// An error answer (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
@@ -64,23 +73,33 @@ impl From<OAuthError> for AuthorizationError {
 }
 
 /// The success answer.
-pub fn code(cx: &Cx, return_to: &ReturnTo, code: &Secret<String>) -> Result<Response, PageError> {
-    send(cx, return_to, &[("code", code.expose())])
+pub fn code(cx: &Cx, coming: Coming<'_>, return_to: &ReturnTo, code: &Secret<String>) -> Result<Response, PageError> {
+    send(cx, coming, return_to, &[("code", code.expose())])
 }
 
-pub fn error(cx: &Cx, return_to: &ReturnTo, error: AuthorizationError) -> Result<Response, PageError> {
-    send(cx, return_to, &[("error", error.code), ("error_description", error.description)])
+pub fn error(
+    cx: &Cx,
+    coming: Coming<'_>,
+    return_to: &ReturnTo,
+    error: AuthorizationError,
+) -> Result<Response, PageError> {
+    send(cx, coming, return_to, &[("error", error.code), ("error_description", error.description)])
 }
 
 /// To the client, if it is proven who that is; to a page of ours otherwise.
-pub fn refusal(cx: &Cx, refusal: Refusal) -> Result<Response, PageError> {
+pub fn refusal(cx: &Cx, coming: Coming<'_>, refusal: Refusal) -> Result<Response, PageError> {
     match refusal {
         Refusal::Page(error) => Err(error),
-        Refusal::Client(return_to, found) => error(cx, &return_to, found),
+        Refusal::Client(return_to, found) => error(cx, coming, &return_to, found),
     }
 }
 
-fn send(cx: &Cx, return_to: &ReturnTo, parameters: &[(&'static str, &str)]) -> Result<Response, PageError> {
+fn send(
+    cx: &Cx,
+    coming: Coming<'_>,
+    return_to: &ReturnTo,
+    parameters: &[(&'static str, &str)],
+) -> Result<Response, PageError> {
     let mut all = parameters.to_vec();
     if let Some(state) = &return_to.state {
         all.push(("state", state));
@@ -88,7 +107,13 @@ fn send(cx: &Cx, return_to: &ReturnTo, parameters: &[(&'static str, &str)]) -> R
     all.push(("iss", &cx.identity.config.issuer));
     let redirect_uri = return_to.redirect_uri.as_str();
     match return_to.response_mode {
-        ResponseMode::Query => Ok(cx.identity.kit.redirect(&with_query(redirect_uri, &all))),
+        ResponseMode::Query => {
+            let location = with_query(redirect_uri, &all);
+            Ok(match coming {
+                Coming::Straight => cx.identity.kit.redirect(&location),
+                Coming::AfterForm(headers) => cx.identity.kit.leave(headers, &location),
+            })
+        }
         ResponseMode::FormPost => Ok(form_post(cx, redirect_uri, &all)),
     }
 }
@@ -118,7 +143,7 @@ fn form_post(cx: &Cx, redirect_uri: &str, parameters: &[(&str, &str)]) -> Respon
         fields: &'a [(&'a str, &'a str)],
     }
     let kit = &cx.identity.kit;
-    let browser = kit.browser(&http::HeaderMap::new());
+    let browser = kit.browser(&HeaderMap::new());
     let page = Page {
         template: "form_post.html",
         status: StatusCode::OK,

@@ -13,6 +13,7 @@ use super::pages::{PURPOSE, show};
 use super::{deny, give, granted};
 use crate::accounts;
 use crate::authorize::interaction::{Interaction, Step};
+use crate::authorize::respond::Coming;
 use crate::authorize::{self, Standing, Visit, respond};
 use crate::pages::{self, Failing, PageError};
 use crate::sessions::Session;
@@ -45,10 +46,11 @@ async fn page(
 ) -> Result<Response, PageError> {
     let standing = match authorize::stand(&mut cx, headers, &interaction).await? {
         Ok(standing) => standing,
-        Err(refusal) => return respond::refusal(&cx, refusal),
+        Err(refusal) => return respond::refusal(&cx, Coming::AfterForm(headers), refusal),
     };
     let Standing { accepted, session: Some(session), step: Step::Consent } = standing else {
-        return Box::pin(authorize::proceed(cx, headers, Visit { browser, interaction })).await;
+        return Box::pin(authorize::proceed(cx, headers, Coming::AfterForm(headers), Visit { browser, interaction }))
+            .await;
     };
     let user = accounts::find(&mut cx, &session.user_id).await?;
     let user = user.ok_or_else(|| PageError::Outage("a session without its user".into()))?;
@@ -69,7 +71,7 @@ async fn decision(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Respon
     let interaction = Interaction::open(&cx, &browser, form.text("interaction"))?;
     let standing = match authorize::stand(&mut cx, headers, &interaction).await? {
         Ok(standing) => standing,
-        Err(refusal) => return respond::refusal(&cx, refusal),
+        Err(refusal) => return respond::refusal(&cx, Coming::AfterForm(headers), refusal),
     };
     // Signed out, somebody else by now, asked for something else, or never shown: start over from where it stands.
     let shown = interaction.shown.clone();
@@ -84,10 +86,10 @@ async fn decision(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Respon
         "allow" => {
             let granted = granted(&accepted.scopes, &ticked(&form));
             if granted.is_empty() {
-                return denied(cx, &accepted, &session).await;
+                return denied(cx, headers, &accepted, &session).await;
             }
             give(&mut cx, &session.user_id, &client_id, &accepted.scopes, &granted).await?;
-            authorize::answer(cx, &accepted, &session, granted).await
+            authorize::answer(cx, Coming::AfterForm(headers), &accepted, &session, granted).await
         }
         "switch" => {
             // A login in this very millisecond is the one that the user does not want.
@@ -97,13 +99,23 @@ async fn decision(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Respon
             let kit = &cx.identity.kit;
             Ok(kit.redirect(&kit.path(&format!("/login?interaction={sealed}"))))
         }
-        _ => denied(cx, &accepted, &session).await,
+        _ => denied(cx, headers, &accepted, &session).await,
     }
 }
 
-async fn denied(mut cx: Cx, accepted: &authorize::checks::Accepted, session: &Session) -> Result<Response, PageError> {
+async fn denied(
+    mut cx: Cx,
+    headers: &HeaderMap,
+    accepted: &authorize::checks::Accepted,
+    session: &Session,
+) -> Result<Response, PageError> {
     deny(&mut cx, &session.user_id, &accepted.client.client_id, &accepted.scopes).await?;
-    let response = respond::error(&cx, &accepted.return_to, respond::access_denied("the user did not allow it"));
+    let response = respond::error(
+        &cx,
+        Coming::AfterForm(headers),
+        &accepted.return_to,
+        respond::access_denied("the user did not allow it"),
+    );
     cx.commit().await?;
     response
 }
@@ -115,7 +127,7 @@ async fn over_again(
     interaction: Interaction,
 ) -> Result<Response, PageError> {
     let interaction = Interaction { shown: None, ..interaction };
-    Box::pin(authorize::proceed(cx, headers, Visit { browser, interaction })).await
+    Box::pin(authorize::proceed(cx, headers, Coming::AfterForm(headers), Visit { browser, interaction })).await
 }
 
 fn ticked(form: &Fields) -> Scopes {

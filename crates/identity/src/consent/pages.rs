@@ -82,11 +82,8 @@ async fn rows(cx: &Cx, accepted: &Accepted) -> Result<Vec<ScopeRow>, PageError> 
     Ok(rows)
 }
 
-/// What a person can recognise of a redirect URI.
+/// What a person can recognise of a redirect URI; empty for an application on their own device.
 pub fn domain(redirect_uri: &str) -> String {
     let host = Url::parse(redirect_uri).ok().and_then(|url| url.host_str().map(str::to_owned));
-    match host.as_deref() {
-        None | Some("localhost" | "127.0.0.1" | "[::1]") => "an application on this device".to_owned(),
-        Some(host) => host.to_owned(),
-    }
+    host.filter(|host| !matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]")).unwrap_or_default()
 }

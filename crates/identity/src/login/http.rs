@@ -13,6 +13,7 @@ use super::{Attempt, Verdict, prove};
 use crate::accounts::{self, User, devices};
 use crate::audit::{self, Act, Record};
 use crate::authorize::interaction::{Interaction, Step};
+use crate::authorize::respond::Coming;
 use crate::authorize::{self, Standing, respond};
 use crate::cx::Actor;
 use crate::pages::{self, Failing, PageError};
@@ -66,7 +67,7 @@ async fn first_page(mut cx: Cx, headers: &HeaderMap, query: Option<String>) -> R
         return page(&mut cx, headers, &visitor, "", None).await;
     };
     match authorize::stand(&mut cx, headers, interaction).await? {
-        Err(refusal) => respond::refusal(&cx, refusal),
+        Err(refusal) => respond::refusal(&cx, Coming::AfterForm(headers), refusal),
         Ok(Standing { step: Step::Login | Step::SelectAccount, accepted, .. }) => {
             let hint = accepted.login_hint.clone().unwrap_or_default();
             page(&mut cx, headers, &visitor, &hint, None).await
@@ -89,7 +90,7 @@ async fn page(
     let standing = match &visitor.interaction {
         None => None,
         Some(interaction) => match authorize::stand(cx, headers, interaction).await? {
-            Err(refusal) => return respond::refusal(cx, refusal),
+            Err(refusal) => return respond::refusal(cx, Coming::AfterForm(headers), refusal),
             Ok(standing) => Some(standing),
         },
     };
@@ -134,10 +135,10 @@ async fn cancel(mut cx: Cx, headers: &HeaderMap, visitor: &Visitor) -> Result<Re
         return Ok(cx.identity.kit.redirect(&cx.identity.kit.path("/login")));
     };
     match authorize::stand(&mut cx, headers, interaction).await? {
-        Err(refusal) => respond::refusal(&cx, refusal),
+        Err(refusal) => respond::refusal(&cx, Coming::AfterForm(headers), refusal),
         Ok(standing) => {
             let error = respond::access_denied("the user cancelled the sign-in");
-            respond::error(&cx, &standing.accepted.return_to, error)
+            respond::error(&cx, Coming::AfterForm(headers), &standing.accepted.return_to, error)
         }
     }
 }

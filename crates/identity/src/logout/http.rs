@@ -31,7 +31,7 @@ async fn ask(mut cx: Cx, headers: &HeaderMap, query: Option<String>) -> Result<R
     let request = check(&mut cx, &fields).await?;
     let language = Language::choose(fields.one("ui_locales"), headers);
     match sessions::current(&mut cx, headers).await? {
-        Some(session) if request.is_proven_for(&session) => end(cx, &session, &request.onward).await,
+        Some(session) if request.is_proven_for(&session) => end(cx, &session, |cx| go_on(cx, &request.onward)).await,
         Some(session) => confirm(&mut cx, headers, language, &session, &request).await,
         None => Ok(done(&cx, headers, language, &request.onward)),
     }
@@ -65,15 +65,15 @@ async fn submit(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Response
         return Ok(kit.redirect(&kit.path("/account")));
     }
     match sessions::current(&mut cx, headers).await? {
-        Some(session) => end(cx, &session, &onward).await,
-        None => Ok(go_on(&cx, &onward)),
+        Some(session) => end(cx, &session, |cx| leave(cx, headers, &onward)).await,
+        None => Ok(leave(&cx, headers, &onward)),
     }
 }
 
-async fn end(mut cx: Cx, session: &Session, onward: &Onward) -> Result<Response, PageError> {
+async fn end(mut cx: Cx, session: &Session, answer: impl FnOnce(&Cx) -> Response) -> Result<Response, PageError> {
     cx.actor = Actor::User(session.user_id.clone());
     sessions::end(&mut cx, &session.session_id, "signed out").await?;
-    let mut response = go_on(&cx, onward);
+    let mut response = answer(&cx);
     if let Some(cookie) = cx.identity.kit.cookies().clear(sessions::COOKIE) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -85,6 +85,14 @@ async fn end(mut cx: Cx, session: &Session, onward: &Onward) -> Result<Response,
 fn go_on(cx: &Cx, onward: &Onward) -> Response {
     let kit = &cx.identity.kit;
     kit.redirect(&onward.location().unwrap_or_else(|| kit.path("/logout")))
+}
+
+/// As [`go_on`], after a form of ours.
+fn leave(cx: &Cx, headers: &HeaderMap, onward: &Onward) -> Response {
+    match onward.location() {
+        Some(location) => cx.identity.kit.leave(headers, &location),
+        None => go_on(cx, onward),
+    }
 }
 
 fn done(cx: &Cx, headers: &HeaderMap, language: Language, onward: &Onward) -> Response {

@@ -12,7 +12,7 @@ async fn activate(w: &World) {
     let rows = cx.tx.read("SELECT grant_id FROM grants WHERE activated_at IS NULL", &store::params![]).await.unwrap();
     for row in rows {
         let grant_id = row.string("grant_id").unwrap().into();
-        grants::activate(&mut cx, &grant_id, Duration::from_secs(86_400)).await.unwrap();
+        grants::activate(&mut cx, &grant_id, Duration::from_secs(86_400), 1).await.unwrap();
     }
     cx.commit().await.unwrap();
 }

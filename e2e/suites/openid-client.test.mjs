@@ -128,7 +128,7 @@ describe('openid-client', { timeout: 120_000 }, () => {
     const said = [];
     for (const [username, password] of [[authority.user.username, 'wrong'], ['nobody-here', 'wrong']]) {
       const browser = new Browser();
-      const page = await browser.open(client.buildAuthorizationUrl(config, { redirect_uri: redirectUri, scope, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' }));
+      const page = await browser.open(client.buildAuthorizationUrl(config, { redirect_uri: redirectUri, scope, code_challenge: 'A'.repeat(43), code_challenge_method: 'S256' }));
       const form = page.forms.find((one) => one.fields.some((field) => field.name === 'password'));
       const answer = await browser.submit(form, { username, password }, { stopAt: redirectUri });
       assert.ok(!answer.landed, 'no way on');
@@ -187,7 +187,7 @@ describe('openid-client', { timeout: 120_000 }, () => {
   }
 
   test('a redirect address that is not registered is not followed', async () => {
-    const url = client.buildAuthorizationUrl(config, { redirect_uri: 'http://127.0.0.1:9/callback/x', scope: 'openid', code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' });
+    const url = client.buildAuthorizationUrl(config, { redirect_uri: 'http://127.0.0.1:9/callback/x', scope: 'openid', code_challenge: 'A'.repeat(43), code_challenge_method: 'S256' });
 
     const page = await new Browser().open(url, { stopAt: 'http://127.0.0.1:9/' });
 

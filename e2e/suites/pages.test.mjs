@@ -32,7 +32,7 @@ describe('pages', { timeout: 240_000 }, () => {
     const url = new URL(metadata.authorization_endpoint);
     const verifier = randomBytes(32).toString('base64url');
     url.search = new URLSearchParams({
-      client_id: web.client_id, redirect_uri: `${relyingParty.url}/callback`, response_type: 'code', scope: 'openid profile offline_access echo.read',
+      client_id: web.client_id, redirect_uri: `${relyingParty.url}/callback`, response_type: 'code', scope: 'openid profile offline_access echo.read', prompt: 'consent',
       state: 'state', nonce: 'nonce', code_challenge: createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256', ...more,
     });
     return { url: url.href, verifier };
@@ -155,7 +155,8 @@ describe('pages', { timeout: 240_000 }, () => {
         if (!language) findings.push(`${name}: no language`);
       };
 
-      await page.goto(authorizationUrl().url);
+      const { url, verifier } = authorizationUrl();
+      await page.goto(url);
       await judge('login');
       await logIn(page, 'not the password');
       await judge('login-wrong');
@@ -165,6 +166,7 @@ describe('pages', { timeout: 240_000 }, () => {
       await judge('consent');
       await decide(page, 'allow');
       await arrived(page);
+      await redeem(new URL(page.url()).searchParams.get('code'), verifier);
       // These answer with 4xx, which Chromium reports as an error of its own.
       const own = trouble.splice(0).filter((line) => !/status of 4\d\d/.test(line));
       await page.goto(authorizationUrl({ redirect_uri: 'https://elsewhere.example/' }).url);
@@ -189,7 +191,7 @@ describe('pages', { timeout: 240_000 }, () => {
 
   test('a person sees what they allowed on their account page, and takes it back', async () => {
     const { context, page } = await visit(browser, { javaScriptEnabled: false });
-    const { url, verifier } = authorizationUrl({ prompt: 'consent' });
+    const { url, verifier } = authorizationUrl();
     await page.goto(url);
     await logIn(page);
     await decide(page, 'allow');

@@ -328,7 +328,8 @@ fn refer<T>(known: &HashMap<String, Option<Arc<T>>>, kind: &str, name: &str) -> 
     match known.get(name) {
         Some(found) => Ok(found.clone()),
         None => {
-            let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+            // In a set of machine size nobody reads a guess, and many of them take long.
+            let mut names: Vec<&str> = known.keys().map(String::as_str).take(1_000).collect();
             names.sort_unstable();
             Err(format!("there is no {kind} `{name}`{}", did_you_mean(name, names)))
         }

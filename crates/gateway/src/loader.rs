@@ -68,6 +68,7 @@ pub struct ApplyMode {
 const LAST_GOOD: &str = "last-good.yaml";
 const APPLIED: &str = "applied.yaml";
 const MAX_FILES: usize = 10_000;
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_DEPTH: usize = 8;
 
 impl Loader {
@@ -254,6 +255,11 @@ pub fn read_all(path: &Path) -> Result<Vec<Resource>, Vec<Fault>> {
     let mut faults = Vec::new();
     for file in paths {
         let label = file.display().to_string();
+        // Before it is read: a file that fills the memory is a way to stop the gateway, too.
+        if fs::metadata(&file).is_ok_and(|found| found.len() > MAX_FILE_BYTES) {
+            faults.push(bare(&label, format!("is larger than {MAX_FILE_BYTES} bytes")));
+            continue;
+        }
         match fs::read_to_string(&file) {
             Ok(text) => match parse(&label, &text) {
                 Ok(found) => resources.extend(found),

@@ -12,7 +12,7 @@ use crate::cors::Cors;
 use crate::phantom::{Audience, AudienceId, Authority, Core, World};
 use crate::secrets::Secrets;
 use crate::upstreams::{self, Upstream};
-use crate::wellknown::{self, Documents};
+use crate::wellknown::{Documents, Resources};
 
 /// Which set of resources is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,13 +79,10 @@ impl Live {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let routes = catalog
-            .routes
-            .iter()
-            .filter_map(|route| live_route(route, &catalog, &authorities, &upstreams, plan.public_url))
-            .collect();
-        let jwks = signs_itself(&catalog).then(|| plan.world.minter.jwks());
-        let documents = wellknown::documents(plan.public_url, &catalog, jwks);
+        let resources = Resources::of(plan.public_url, &catalog);
+        let routes =
+            catalog.routes.iter().filter_map(|route| live_route(route, &resources, &authorities, &upstreams)).collect();
+        let documents = resources.documents(signs_itself(&catalog).then(|| plan.world.minter.jwks()));
         Ok(Self {
             routes,
             documents,
@@ -226,21 +223,16 @@ fn live_upstream(upstream: &catalog::Upstream, secrets: &Secrets) -> Result<upst
 
 fn live_route(
     route: &Arc<Route>,
-    catalog: &Snapshot,
+    resources: &Resources<'_>,
     authorities: &BTreeMap<String, Arc<Authority>>,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
-    public_url: &str,
 ) -> Option<LiveRoute> {
     let protection = match &route.auth {
         Auth::None => None,
         Auth::Token(required) => Some(Protection {
             authority: Arc::clone(authorities.get(&*required.issuer.name)?.core()),
-            audience: Audience {
-                id: AudienceId::of(&required.audience),
-                name: Arc::clone(&required.audience),
-                among_several: several_audiences(catalog, &required.issuer.name),
-            },
-            challenges: challenges(route, required, catalog, public_url),
+            audience: Audience { id: AudienceId::of(&required.audience), name: Arc::clone(&required.audience) },
+            challenges: challenges(route, required, &resources.metadata_url(&route.service.name)),
             required: Arc::clone(required),
         }),
     };
@@ -252,18 +244,7 @@ fn live_route(
     })
 }
 
-fn several_audiences(catalog: &Snapshot, issuer: &str) -> bool {
-    let mut audiences = catalog.routes.iter().filter_map(|route| match &route.auth {
-        Auth::Token(required) if *required.issuer.name == *issuer => Some(&required.audience),
-        _ => None,
-    });
-    let first = audiences.next();
-    audiences.any(|audience| Some(audience) != first)
-}
-
-fn challenges(route: &Route, required: &Required, catalog: &Snapshot, public_url: &str) -> Challenges {
-    let resource = wellknown::resource(public_url, &route.service, catalog);
-    let metadata = wellknown::metadata_url(&resource);
+fn challenges(route: &Route, required: &Required, metadata: &str) -> Challenges {
     let scopes: Vec<&str> = required.scopes.iter().chain(&required.any_scope).map(|scope| &**scope).collect();
     let scope = if scopes.is_empty() { String::new() } else { format!(", scope=\"{}\"", scopes.join(" ")) };
     let challenge = |middle: &str| {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use catalog::{Auth, CanonicalPath, Service, Snapshot};
+use catalog::{Auth, CanonicalPath, Snapshot};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
@@ -31,74 +31,80 @@ pub(crate) fn answer(live: &Live, head: &Head<'_>, path: &CanonicalPath<'_>) -> 
     Some(response)
 }
 
-/// The resource identifier of a service: as configured, or our public URL with the path that its
-/// protected routes have in common.
-pub(crate) fn resource(public_url: &str, service: &Service, snapshot: &Snapshot) -> String {
-    if let Some(resource) = &service.spec.resource {
-        return resource.as_str().trim_end_matches('/').to_owned();
-    }
-    let mut common: Option<Vec<String>> = None;
-    for route in protected(snapshot, &service.name) {
-        let prefix: Vec<String> = route.pattern.literal_prefix().split('/').skip(1).map(str::to_owned).collect();
-        common = Some(match common {
-            None => prefix,
-            Some(before) => before.into_iter().zip(prefix).take_while(|(a, b)| a == b).map(|(a, _)| a).collect(),
-        });
-    }
-    common
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .fold(public_url.to_owned(), |url, part| url + "/" + &part)
+/// The protected resources of a set, by service; made in one pass over the routes.
+#[derive(Debug, Default)]
+pub(crate) struct Resources<'a>(BTreeMap<&'a str, Protected<'a>>);
+
+#[derive(Debug)]
+struct Protected<'a> {
+    /// As configured, or our public URL with the path that the service's protected routes have in common.
+    identifier: String,
+    servers: BTreeSet<&'a str>,
+    scopes: BTreeSet<&'a str>,
 }
 
-/// Where the metadata of a resource is (RFC 9728 §3.1: the well-known part goes before the path).
-pub(crate) fn metadata_url(resource: &str) -> String {
-    let (origin, path) = split(resource);
-    format!("{origin}{RESOURCE}{path}")
-}
-
-pub(crate) fn documents(public_url: &str, snapshot: &Snapshot, jwks: Option<Value>) -> Documents {
-    struct Resource {
-        servers: BTreeSet<String>,
-        scopes: BTreeSet<String>,
-    }
-    let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
-    for service in &snapshot.services {
-        let identifier = resource(public_url, service, snapshot);
-        for route in protected(snapshot, &service.name) {
+impl<'a> Resources<'a> {
+    pub fn of(public_url: &str, snapshot: &'a Snapshot) -> Self {
+        let mut found: BTreeMap<&str, (Vec<String>, Protected<'_>)> = BTreeMap::new();
+        for route in &snapshot.routes {
             let Auth::Token(required) = &route.auth else { continue };
-            let entry = resources
-                .entry(identifier.clone())
-                .or_insert_with(|| Resource { servers: BTreeSet::new(), scopes: BTreeSet::new() });
-            entry.servers.insert(required.issuer.spec.issuer.to_string());
-            entry.scopes.extend(required.scopes.iter().chain(&required.any_scope).map(ToString::to_string));
+            let prefix: Vec<String> = route.pattern.literal_prefix().split('/').skip(1).map(str::to_owned).collect();
+            let new = || {
+                let nothing =
+                    Protected { identifier: String::new(), servers: BTreeSet::new(), scopes: BTreeSet::new() };
+                (prefix.clone(), nothing)
+            };
+            let (common, protected) = found.entry(&route.service.name).or_insert_with(new);
+            let shared = common.iter().zip(&prefix).take_while(|(a, b)| a == b).count();
+            common.truncate(shared);
+            protected.servers.insert(required.issuer.spec.issuer.as_str());
+            protected.scopes.extend(required.scopes.iter().chain(&required.any_scope).map(|scope| &**scope));
         }
+        for service in &snapshot.services {
+            let Some((common, protected)) = found.get_mut(&*service.name) else { continue };
+            protected.identifier = match &service.spec.resource {
+                Some(resource) => resource.as_str().trim_end_matches('/').to_owned(),
+                None => common
+                    .iter()
+                    .filter(|part| !part.is_empty())
+                    .fold(public_url.to_owned(), |url, part| url + "/" + part),
+            };
+        }
+        Self(found.into_iter().map(|(name, (_, protected))| (name, protected)).collect())
     }
-    let mut documents: Documents = resources
-        .into_iter()
-        .map(|(identifier, found)| {
-            let document = json!({
-                "resource": identifier,
-                "authorization_servers": found.servers,
-                "scopes_supported": found.scopes,
-                "bearer_methods_supported": ["header"],
-            });
-            (format!("{RESOURCE}{}", split(&identifier).1), Bytes::from(document.to_string()))
-        })
-        .collect();
-    if let Some(jwks) = jwks {
-        documents.insert(JWKS.to_owned(), Bytes::from(jwks.to_string()));
-    }
-    documents
-}
 
-fn protected<'a>(snapshot: &'a Snapshot, service: &str) -> impl Iterator<Item = &'a catalog::Route> {
-    snapshot
-        .routes
-        .iter()
-        .map(|route| &**route)
-        .filter(move |route| *route.service.name == *service && matches!(route.auth, Auth::Token(_)))
+    /// Where the metadata of a service is (RFC 9728 §3.1: the well-known part goes before the path).
+    pub fn metadata_url(&self, service: &str) -> String {
+        let identifier = self.0.get(service).map_or("", |protected| &protected.identifier);
+        let (origin, path) = split(identifier);
+        format!("{origin}{RESOURCE}{path}")
+    }
+
+    pub fn documents(&self, jwks: Option<Value>) -> Documents {
+        // Services may share a resource; then it has the servers and scopes of all of them.
+        let mut merged: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+        for protected in self.0.values() {
+            let (servers, scopes) = merged.entry(&protected.identifier).or_default();
+            servers.extend(&protected.servers);
+            scopes.extend(&protected.scopes);
+        }
+        let mut documents: Documents = merged
+            .into_iter()
+            .map(|(identifier, (servers, scopes))| {
+                let document = json!({
+                    "resource": identifier,
+                    "authorization_servers": servers,
+                    "scopes_supported": scopes,
+                    "bearer_methods_supported": ["header"],
+                });
+                (format!("{RESOURCE}{}", split(identifier).1), Bytes::from(document.to_string()))
+            })
+            .collect();
+        if let Some(jwks) = jwks {
+            documents.insert(JWKS.to_owned(), Bytes::from(jwks.to_string()));
+        }
+        documents
+    }
 }
 
 /// Origin and path of a URL.

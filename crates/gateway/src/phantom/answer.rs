@@ -30,12 +30,18 @@ pub(super) async fn read(
         StatusCode::OK => {}
         // How the phantom token flow says "not active".
         StatusCode::NO_CONTENT if form == Form::Jwt => return Err(NoFacts::Inactive("the issuer says so")),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(NoFacts::Refused),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            tracing::error!(issuer = %core.name, "the token service does not take the gateway's credentials");
+            return Err(NoFacts::Refused);
+        }
         StatusCode::TOO_MANY_REQUESTS => return Err(NoFacts::Unavailable("the token service is overloaded")),
         status if status.is_server_error() => {
             return Err(NoFacts::Unavailable("the token service answers with an error"));
         }
-        _ => return Err(NoFacts::Untrusted("the token service answers with an unexpected status")),
+        status => {
+            tracing::warn!(issuer = %core.name, http.response.status_code = status.as_u16(), error = oauth_error(response.body()), "introspection is refused");
+            return Err(NoFacts::Untrusted("the token service answers with an unexpected status"));
+        }
     }
     let body = std::str::from_utf8(response.body()).map_err(|_| NoFacts::Untrusted("the answer is no text"))?;
     // RFC 7662 §2.2 lets a server answer so to whatever was asked for; it can only deny.
@@ -77,7 +83,7 @@ pub(super) async fn local(core: &Core, token: &str, audience: &Audience) -> Resu
 }
 
 async fn inner_jwt(core: &Core, jwt: &str, audience: &Audience) -> Result<Told, NoFacts> {
-    let verified = verify(core, jwt, audience).await?.map_err(|rejected| untrusted(core, &rejected))?;
+    let verified = verify(core, jwt, audience).await?.map_err(|rejected| untrusted(&rejected))?;
     Ok(Told { kid: verified.header.kid, claims: verified.claims, jwt: Some(jwt.to_owned()) })
 }
 
@@ -113,7 +119,7 @@ async fn signed_answer(core: &Core, jwt: &str, audience: &Audience) -> Result<To
         leeway: core.spec.clock_leeway.0,
         expiry_required: false,
     };
-    let verified = core.keys.verify(core, jwt, &expected).await?.map_err(|rejected| untrusted(core, &rejected))?;
+    let verified = core.keys.verify(core, jwt, &expected).await?.map_err(|rejected| untrusted(&rejected))?;
     let mut claims = verified.claims;
     match claims.remove("token_introspection") {
         Some(Value::Object(answer)) => plain(core, answer, audience),
@@ -179,8 +185,7 @@ fn is_for(core: &Core, claims: &Map<String, Value>, audience: &Audience) -> bool
     }
 }
 
-fn untrusted(core: &Core, rejected: &Rejected) -> NoFacts {
-    tracing::warn!(issuer = %core.name, cause = rejected.as_str(), "the answer of the token service is not trusted");
+fn untrusted(rejected: &Rejected) -> NoFacts {
     NoFacts::Untrusted(rejected.as_str())
 }
 
@@ -220,4 +225,12 @@ fn json_object(text: &str) -> Option<Map<String, Value>> {
     let map = serde::Deserializer::deserialize_map(&mut deserializer, Unique).ok()?;
     deserializer.end().ok()?;
     Some(map)
+}
+
+/// The error code of RFC 6749 §5.2, for the operator; its alphabet holds no secret worth the name.
+fn oauth_error(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let code = answer.get("error")?.as_str()?;
+    let fine = code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    fine.then(|| code.to_owned())
 }

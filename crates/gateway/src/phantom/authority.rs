@@ -41,8 +41,6 @@ pub(crate) struct World {
 pub(crate) struct Audience {
     pub id: AudienceId,
     pub name: Arc<str>,
-    /// Whether the issuer serves several of our audiences, so that it must be told which is meant.
-    pub among_several: bool,
 }
 
 /// Ends the feed when the last snapshot that uses the issuer is gone.
@@ -251,6 +249,9 @@ impl Core {
                     let started = base::time::Stopwatch::start();
                     let answer = introspect::ask(&core, &token, &audience).await;
                     core.metrics.introspected(&core.name, outcome(&answer), started.elapsed());
+                    if let Err(NoFacts::Unavailable(cause) | NoFacts::Untrusted(cause)) = &answer {
+                        tracing::warn!(issuer = %core.name, cause, "no facts about a token");
+                    }
                     core.keep(key, &answer);
                     answer
                 })

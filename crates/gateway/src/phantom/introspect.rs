@@ -84,11 +84,13 @@ async fn send(
             metadata.introspection_endpoint.clone().ok_or(missing)?
         }
     };
-    let mut form = form_urlencoded(&[("token", token.expose()), ("token_type_hint", "access_token")]);
-    if audience.among_several {
-        form.push('&');
-        form.push_str(&form_urlencoded(&[("resource", &audience.name)]));
-    }
+    // `resource` (as in RFC 8707): a JWT is for one audience, and we may ask for several. RFC 7662 §2.1
+    // has servers ignore what they do not know.
+    let form = form_urlencoded(&[
+        ("token", token.expose()),
+        ("token_type_hint", "access_token"),
+        ("resource", &audience.name),
+    ]);
     let accept = match spec.form {
         Form::Jwt => "application/jwt",
         Form::Rfc9701 => "application/token-introspection+jwt",
@@ -103,13 +105,10 @@ async fn send(
         .body(Bytes::from(form))
         .map_err(|_| NoFacts::Untrusted("the introspection endpoint is no address"))?;
     let limits = Limits { time: spec.timeout.0, body_bytes: MAX_ANSWER_BYTES };
-    core.peer.call(request, limits).await.map_err(|error| {
-        tracing::warn!(issuer = %core.name, cause = %error, "introspection gives no answer");
-        match error {
-            PeerError::TooLarge(_) => NoFacts::Untrusted("the answer is too large"),
-            PeerError::TimedOut(_) => NoFacts::Unavailable("the token service does not answer in time"),
-            PeerError::Unreachable | PeerError::BrokenOff => NoFacts::Unavailable("the token service gives no answer"),
-        }
+    core.peer.call(request, limits).await.map_err(|error| match error {
+        PeerError::TooLarge(_) => NoFacts::Untrusted("the answer is too large"),
+        PeerError::TimedOut(_) => NoFacts::Unavailable("the token service does not answer in time"),
+        PeerError::Unreachable | PeerError::BrokenOff => NoFacts::Unavailable("the token service gives no answer"),
     })
 }
 

@@ -16,6 +16,8 @@ mod flight;
 mod introspect;
 mod keys;
 mod mint;
+#[cfg(test)]
+mod tests;
 mod watermarks;
 
 pub(crate) use authority::{Audience, Authority, Core, World};

@@ -35,7 +35,7 @@ async fn the_question_is_form_encoded_and_authenticated() {
 
     let seen = house.issuer.seen.lock().unwrap();
     let (headers, body) = &seen[0];
-    assert_eq!(body, "token=a%2Bb%2Fc%7Ed%3D%3D&token_type_hint=access_token");
+    assert_eq!(body, "token=a%2Bb%2Fc%7Ed%3D%3D&token_type_hint=access_token&resource=https%3A%2F%2Forders.internal");
     assert_eq!(headers["accept"], "application/jwt");
     assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
     // RFC 6749 §2.3.1: `gate:way` and `s&e:c ret%`, each form-encoded before they are joined.

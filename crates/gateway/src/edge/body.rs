@@ -43,6 +43,8 @@ struct UploadState {
     received: u64,
     idle: Idle,
     begun: bool,
+    /// It is the client that has nothing more yet, not the upstream that takes nothing.
+    waiting: bool,
     done: bool,
     failure: Option<BodyFailure>,
 }
@@ -59,6 +61,7 @@ impl Upload {
             received: 0,
             idle: Idle::new(idle),
             begun: false,
+            waiting: false,
             done: false,
             failure: None,
         }))))
@@ -83,6 +86,14 @@ impl Upload {
 
     pub(super) fn received(&self) -> u64 {
         self.0.as_ref().map_or(0, |state| state.borrow().received)
+    }
+
+    /// The client is to send more of it; how long it may take is seen to by whoever reads.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| {
+            let state = state.borrow();
+            state.waiting && !state.done && state.failure.is_none()
+        })
     }
 
     pub(super) fn failure(&self) -> Option<BodyFailure> {
@@ -124,7 +135,9 @@ impl UploadState {
         if let Some(failure) = self.failure {
             return Poll::Ready(Some(Err(failure)));
         }
-        match self.poll_source(cx) {
+        let polled = self.poll_source(cx);
+        self.waiting = polled.is_pending();
+        match polled {
             Poll::Pending => {
                 ready!(self.idle.poll(cx));
                 Poll::Ready(Some(Err(self.fail(BodyFailure::Stalled))))

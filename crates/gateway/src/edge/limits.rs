@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Open connections from clients, over all workers; more are closed at once.
     pub connections: usize,
-    /// Open connections from one address; trusted proxies are not counted.
+    /// Open connections from one address, with IPv6 from one /64 network; trusted proxies are not counted.
     pub connections_per_client: usize,
     /// Bytes of a request's head, request line and all fields.
     pub head_bytes: usize,
@@ -94,7 +94,7 @@ impl Connections {
         if before >= limits.connections {
             return None;
         }
-        if let Some(client) = counted {
+        if let Some(client) = counted.map(network) {
             let mut shard = self.shard(client)?.lock().unwrap_or_else(PoisonError::into_inner);
             let count = shard.entry(client).or_insert(0);
             if *count >= limits.connections_per_client {
@@ -109,6 +109,17 @@ impl Connections {
     fn shard(&self, client: IpAddr) -> Option<&Mutex<HashMap<IpAddr, usize>>> {
         let hash = usize::try_from(self.hasher.hash_one(client) & 0xffff).unwrap_or(0);
         self.by_client.get(hash % SHARDS)
+    }
+}
+
+/// What is one client: whoever has one IPv6 address has the 2^64 of its network.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
     }
 }
 
@@ -155,5 +166,17 @@ mod tests {
         drop(first);
         assert!(connections.admit(one, &limits).is_some());
         assert_eq!(connections.open(), 2);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let limits = Limits { connections_per_client: 1, ..Limits::default() };
+        let connections = Arc::new(Connections::new());
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+
+        let _first = connections.admit(address("2001:db8:1:2::1"), &limits).unwrap();
+
+        assert!(connections.admit(address("2001:db8:1:2:3::9"), &limits).is_none());
+        assert!(connections.admit(address("2001:db8:1:3::1"), &limits).is_some());
     }
 }

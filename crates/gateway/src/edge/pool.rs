@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use base::time::SharedClock;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::AbortHandle;
 
 use super::Scheme;
 use super::body::Upload;
@@ -30,14 +31,30 @@ struct EndpointPool {
     names: Names,
     idle: RefCell<Vec<IdleHttp1>>,
     h2: RefCell<Vec<Rc<H2Connection>>>,
+    /// It speaks HTTP/2, so that requests that come together wait for one connection.
+    speaks_h2: Cell<bool>,
+    connecting: tokio::sync::Mutex<()>,
     max_idle: usize,
     clock: SharedClock,
 }
 
 struct IdleHttp1 {
-    sender: http1::SendRequest<Upload>,
+    connection: Http1,
     until_ms: u64,
+}
+
+/// An HTTP/1.1 connection and the task that runs it.
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Upload>,
+    task: AbortHandle,
     idle_ms: u64,
+}
+
+impl Drop for Http1 {
+    /// A request that is not wanted any more must not go on by itself.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 struct H2Connection {
@@ -56,7 +73,7 @@ pub(super) struct Lease {
 }
 
 pub(super) enum Sender {
-    Http1(http1::SendRequest<Upload>, u64),
+    Http1(Http1),
     H2(H2Stream),
 }
 
@@ -92,6 +109,16 @@ impl Pool {
         if let Some(sender) = waiting {
             return Ok(Lease { pool, sender, reused: true });
         }
+        let _turn = if pool.speaks_h2.get() && !http1_only {
+            let turn = pool.connecting.lock().await;
+            // Somebody may have connected while we waited.
+            if let Some(sender) = pool.waiting(now_ms, http1_only) {
+                return Ok(Lease { pool: Rc::clone(&pool), sender, reused: true });
+            }
+            Some(turn)
+        } else {
+            None
+        };
         let stream = connect(upstream, endpoint, &pool.names, now_ms, http1_only).await?;
         let h2 = match upstream.spec().protocol {
             Protocol::Http1 => false,
@@ -126,10 +153,10 @@ impl Pool {
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|_| ConnectFailure::Refused)?;
-            drive(endpoint, connection.with_upgrades());
-            Sender::Http1(sender, idle_ms)
+            let task = drive(endpoint, connection.with_upgrades());
+            Sender::Http1(Http1 { sender, task, idle_ms })
         };
-        Ok(Lease { pool, sender, reused: false })
+        Ok(Lease { pool: Rc::clone(&pool), sender, reused: false })
     }
 
     fn endpoint(&self, upstream: &Upstream, endpoint: &Arc<Endpoint>) -> Rc<EndpointPool> {
@@ -141,6 +168,8 @@ impl Pool {
             names: Names::default(),
             idle: RefCell::default(),
             h2: RefCell::default(),
+            speaks_h2: Cell::new(upstream.spec().protocol == Protocol::H2),
+            connecting: tokio::sync::Mutex::new(()),
             max_idle: upstream.spec().max_idle,
             clock: Arc::clone(&self.clock),
         });
@@ -152,7 +181,7 @@ impl Pool {
     pub(super) fn sweep(&self) {
         let now_ms = self.clock.monotonic_ms();
         self.endpoints.borrow_mut().retain(|_, pool| {
-            pool.idle.borrow_mut().retain(|idle| idle.until_ms > now_ms && !idle.sender.is_closed());
+            pool.idle.borrow_mut().retain(|idle| idle.until_ms > now_ms && !idle.connection.sender.is_closed());
             pool.h2.borrow_mut().retain(|connection| !connection.is_over(now_ms));
             pool.endpoint.strong_count() > 0
         });
@@ -160,13 +189,17 @@ impl Pool {
 }
 
 /// Runs a connection on this thread until it closes.
-fn drive<E: std::fmt::Display>(endpoint: &Endpoint, connection: impl Future<Output = Result<(), E>> + 'static) {
+fn drive<E: std::fmt::Display>(
+    endpoint: &Endpoint,
+    connection: impl Future<Output = Result<(), E>> + 'static,
+) -> AbortHandle {
     let label = Arc::clone(endpoint.label());
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(endpoint = %label, cause = %error, "upstream connection ended");
         }
     });
+    task.abort_handle()
 }
 
 impl EndpointPool {
@@ -185,11 +218,10 @@ impl EndpointPool {
         while let Some(before) = at.checked_sub(1) {
             at = before;
             let Some(waiting) = idle.get(at) else { break };
-            if waiting.sender.is_closed() || waiting.until_ms <= now_ms {
+            if waiting.connection.sender.is_closed() || waiting.until_ms <= now_ms {
                 idle.remove(at);
-            } else if waiting.sender.is_ready() {
-                let waiting = idle.remove(at);
-                return Some(Sender::Http1(waiting.sender, waiting.idle_ms));
+            } else if waiting.connection.sender.is_ready() {
+                return Some(Sender::Http1(idle.remove(at).connection));
             }
         }
         None
@@ -216,11 +248,11 @@ impl H2Connection {
 impl Lease {
     /// The exchange is over in good order: the connection may wait for the next one.
     pub(super) fn give_back(self) {
-        if let Sender::Http1(sender, idle_ms) = self.sender {
+        if let Sender::Http1(connection) = self.sender {
             let mut idle = self.pool.idle.borrow_mut();
-            if !sender.is_closed() && idle.len() < self.pool.max_idle {
-                let until_ms = self.pool.clock.monotonic_ms().saturating_add(idle_ms);
-                idle.push(IdleHttp1 { sender, until_ms, idle_ms });
+            if !connection.sender.is_closed() && idle.len() < self.pool.max_idle {
+                let until_ms = self.pool.clock.monotonic_ms().saturating_add(connection.idle_ms);
+                idle.push(IdleHttp1 { connection, until_ms });
             }
         }
     }

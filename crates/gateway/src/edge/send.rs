@@ -107,6 +107,8 @@ struct Failed {
     trouble: Trouble,
     /// No byte of the request has been written, so that sending it again is not a second time.
     unsent: bool,
+    /// The connection had waited; that it was closed says nothing about the endpoint.
+    reused: bool,
 }
 
 /// Sends the request to the endpoint whose turn it is. A second attempt is made when the upstream
@@ -141,15 +143,14 @@ pub(super) async fn send<P: Pipeline>(
         if let Some(trouble) = outgoing.upload.failure().and_then(body_trouble) {
             return Err(trouble);
         }
-        let connecting = matches!(failed.trouble, Trouble::Connect(_));
-        if connecting || failed.trouble == Trouble::HeadTimeout {
+        if !failed.reused || failed.trouble == Trouble::HeadTimeout {
             endpoint.failed(health, worker.clock.monotonic_ms());
         }
         let again = failed.unsent || (forward.retry_safe && failed.trouble == Trouble::NoAnswer);
         if !again || !outgoing.upload.is_whole() || outcome.attempts >= 2 {
             return Err(failed.trouble);
         }
-        // A connection that was closed while it waited says nothing about the endpoint.
+        // What else waits may have been closed as well.
         fresh = true;
         avoid = Some(endpoint.id());
     }
@@ -177,40 +178,43 @@ async fn attempt<P: Pipeline>(
         .pool
         .take(&forward.upstream, endpoint, outgoing.websocket, fresh)
         .await
-        .map_err(|failure| Failed { trouble: Trouble::Connect(failure), unsent: true })?;
+        .map_err(|failure| Failed { trouble: Trouble::Connect(failure), unsent: true, reused: false })?;
+    let reused = lease.reused;
     let answered = match &mut lease.sender {
-        Sender::Http1(sender, _) => {
+        Sender::Http1(connection) => {
             let request = outgoing.http1(endpoint);
-            head_in_time(forward.head_timeout, &outgoing.upload, sender.try_send_request(request)).await
+            head_in_time(forward.head_timeout, &outgoing.upload, connection.sender.try_send_request(request)).await
         }
         Sender::H2(stream) => {
-            let request = outgoing.h2(endpoint).map_err(|trouble| Failed { trouble, unsent: false })?;
+            let request = outgoing.h2(endpoint).map_err(|trouble| Failed { trouble, unsent: false, reused: true })?;
             head_in_time(forward.head_timeout, &outgoing.upload, stream.sender.try_send_request(request)).await
         }
     };
     match answered {
-        None => Err(Failed { trouble: Trouble::HeadTimeout, unsent: false }),
+        None => Err(Failed { trouble: Trouble::HeadTimeout, unsent: false, reused }),
         Some(Ok(response)) => Ok((response, lease)),
         Some(Err(mut error)) => {
             let unsent = error.take_message().is_some();
             let error = error.into_error();
             let bad = error.is_parse() || error.is_parse_too_large() || error.is_parse_status();
-            tracing::debug!(endpoint = %endpoint.label(), reused = lease.reused, cause = %error, "no answer from upstream");
-            Err(Failed { trouble: if bad { Trouble::BadAnswer } else { Trouble::NoAnswer }, unsent })
+            tracing::debug!(endpoint = %endpoint.label(), reused, cause = %error, "no answer from upstream");
+            Err(Failed { trouble: if bad { Trouble::BadAnswer } else { Trouble::NoAnswer }, unsent, reused })
         }
     }
 }
 
-/// Waits for the head of the answer. Time counts while the upstream has the whole request; a body
-/// that is still on its way has its own limit.
+/// Waits for the head of the answer. While the client has still to send, and while the upstream
+/// takes what is sent, time does not count.
 async fn head_in_time<T>(limit: Duration, upload: &Upload, answer: impl Future<Output = T>) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
+    let mut taken = 0;
     loop {
-        let waiting_for_body = !upload.is_done();
-        match tokio::time::timeout(limit, answer.as_mut()).await {
-            Ok(answered) => return Some(answered),
-            Err(_) if waiting_for_body && upload.failure().is_none() && !upload.is_whole() => {}
-            Err(_) => return None,
+        if let Ok(answered) = tokio::time::timeout(limit, answer.as_mut()).await {
+            return Some(answered);
+        }
+        let before = std::mem::replace(&mut taken, upload.received());
+        if !upload.waits_for_client() && taken == before {
+            return None;
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) struct Stream {
 enum Kind {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Closed,
 }
 
 impl Stream {
@@ -38,6 +39,18 @@ impl Stream {
         self
     }
 
+    /// The same, leaving a closed one in its place.
+    #[must_use]
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { ahead: Bytes::new(), kind: Kind::Closed })
+    }
+
+    /// Gives the socket back to the system, whoever else still holds this.
+    pub(super) fn close(&mut self) {
+        self.ahead = Bytes::new();
+        self.kind = Kind::Closed;
+    }
+
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.kind, Kind::Tls(_))
     }
@@ -45,7 +58,7 @@ impl Stream {
     /// What ALPN agreed on.
     pub(super) fn speaks_h2(&self) -> bool {
         match &self.kind {
-            Kind::Plain(_) => false,
+            Kind::Plain(_) | Kind::Closed => false,
             Kind::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
@@ -61,6 +74,7 @@ impl AsyncRead for Stream {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Kind::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -70,6 +84,7 @@ impl AsyncWrite for Stream {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Kind::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Kind::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -81,6 +96,7 @@ impl AsyncWrite for Stream {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Kind::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Kind::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -88,6 +104,7 @@ impl AsyncWrite for Stream {
         match &self.kind {
             Kind::Plain(stream) => stream.is_write_vectored(),
             Kind::Tls(stream) => stream.is_write_vectored(),
+            Kind::Closed => false,
         }
     }
 
@@ -95,6 +112,7 @@ impl AsyncWrite for Stream {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Kind::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -102,6 +120,7 @@ impl AsyncWrite for Stream {
         match &mut self.kind {
             Kind::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Kind::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Kind::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }

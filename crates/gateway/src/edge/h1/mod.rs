@@ -60,6 +60,7 @@ enum After {
 pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, peer: Peer) -> Option<Stream> {
     let tls = stream.is_tls();
     let wire: Shared = Rc::new(RefCell::new(Wire::new(stream)));
+    let _closing = CloseAtEnd(Rc::clone(&wire));
     let mut idle = Idle::new(worker.limits.keep_alive);
     let mut first = true;
     loop {
@@ -67,8 +68,9 @@ pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, p
         let parsed = match next {
             Next::Closed => return None,
             Next::H2 => {
-                let wire = Rc::into_inner(wire)?.into_inner();
-                return Some(wire.stream.with_ahead(wire.input.freeze()));
+                let mut wire = wire.borrow_mut();
+                let ahead = wire.input.split().freeze();
+                return Some(wire.stream.take().with_ahead(ahead));
             }
             Next::Refused(refusal) => Err(refusal),
             Next::Head(head) => head::parse(&head, peer.address, tls, &worker.limits),
@@ -89,6 +91,17 @@ pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, p
                 return None;
             }
             After::Cut => return None,
+        }
+    }
+}
+
+/// Closes the socket when the connection's task ends, even if a body is still held elsewhere.
+struct CloseAtEnd(Shared);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        if let Ok(mut wire) = self.0.try_borrow_mut() {
+            wire.stream.close();
         }
     }
 }

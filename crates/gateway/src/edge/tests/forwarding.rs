@@ -241,106 +241,6 @@ async fn more_requests_than_an_upstream_may_have_are_shed() {
     assert_eq!(third.head().await.unwrap().status(), 200);
 }
 
-/// An upstream that closes without an answer, after it has read a head.
-async fn closing() -> RawUpstream {
-    RawUpstream::start(|_, mut connection| async move {
-        connection.head().await;
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_request_is_repeated_only_if_that_is_safe() {
-    let good = HttpUpstream::saying("good").await;
-    for (request, status, attempts) in [
-        (GET, 200, 2),
-        ("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n", 200, 2),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 502, 1),
-        (POST, 502, 1),
-        // Its body has been given away.
-        ("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", 502, 1),
-    ] {
-        let closing = closing().await;
-        let mut edge = Edge::before_both(&closing.url(), &good.url());
-        let answer = edge.connect().await.ask(request).await;
-
-        assert_eq!(answer.status(), status, "{request}");
-        assert_eq!(edge.finished().await.1.attempts, attempts, "{request}");
-        assert_eq!(closing.connections(), 1, "{request}");
-    }
-}
-
-#[tokio::test]
-async fn a_request_is_repeated_once_only() {
-    let closing = closing().await;
-    let mut edge = Edge::before(&closing.url());
-
-    assert_eq!(edge.connect().await.ask(GET).await.status(), 502);
-
-    assert_eq!(edge.finished().await.1.attempts, 2);
-    assert_eq!(closing.connections(), 2);
-}
-
-#[tokio::test]
-async fn what_was_never_sent_may_be_sent_elsewhere() {
-    let good = HttpUpstream::saying("good").await;
-    let dead = {
-        let socket = listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
-        format!("http://{}", socket.local_addr().unwrap())
-    };
-    let edge = Edge::before_both(&dead, &good.url());
-
-    assert_eq!(edge.connect().await.ask(POST).await.text(), "good");
-    assert_eq!(good.seen()[0].body.as_deref(), Some(b"hi".as_slice()));
-}
-
-#[tokio::test]
-async fn a_connection_that_was_closed_while_it_waited_is_replaced() {
-    // Answers one request per connection, and closes when the second arrives.
-    let stale = RawUpstream::start(|_, mut connection| async move {
-        connection.head().await;
-        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-        connection.head().await;
-    })
-    .await;
-    let edge = Edge::before(&stale.url());
-    let mut client = edge.connect().await;
-
-    for _ in 0..3 {
-        assert_eq!(client.ask(GET).await.text(), "ok");
-    }
-
-    assert_eq!(stale.connections(), 3);
-}
-
-#[tokio::test]
-async fn connections_are_used_again() {
-    let upstream = HttpUpstream::saying("x").await;
-    let edge = Edge::before(&upstream.url());
-    for _ in 0..5 {
-        edge.connect().await.ask(POST).await;
-    }
-    assert_eq!(upstream.connections(), 1);
-}
-
-#[tokio::test]
-async fn a_failing_endpoint_is_left_alone() {
-    let good = HttpUpstream::saying("good").await;
-    let failing = HttpUpstream::start(|_| {
-        let mut response = Response::new(whole("down"));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        response
-    })
-    .await;
-    let edge = Edge::before_both(&good.url(), &failing.url());
-    let mut client = edge.connect().await;
-    for _ in 0..20 {
-        client.ask(GET).await;
-    }
-    assert_eq!(failing.seen().len(), 5);
-    assert_eq!(good.seen().len(), 15);
-}
-
 #[tokio::test]
 async fn answers_are_framed_anew() {
     let (answers, script) = std::sync::mpsc::channel::<&'static str>();
@@ -476,4 +376,43 @@ async fn trailers_reach_a_client_that_takes_them() {
 
         assert_eq!((answer.text().as_str(), answer.trailers.as_str()), ("x", expected));
     }
+}
+
+#[tokio::test]
+async fn a_body_passes_with_any_method() {
+    let upstream = untouched().await;
+    let edge = Edge::before(&upstream.url());
+    for method in ["GET", "DELETE", "POST", "QUERY"] {
+        for body in ["Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"] {
+            let answer = edge.connect().await.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\n{body}")).await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(upstream.seen().last().unwrap().body.as_deref(), Some(b"hi".as_slice()), "{method} {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_nothing_is_not_waited_for() {
+    let upstream = RawUpstream::start(|_, mut connection| async move {
+        connection.head().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let edge = Edge::with(config(), super::upstream(&[&upstream.url()]), |forward| {
+        forward.head_timeout = Duration::from_millis(50);
+        forward.max_body_bytes = u64::MAX;
+    });
+    let client = edge.connect().await;
+    let (mut reading, mut writing) = client.stream.into_split();
+    let sending = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        let _ = writing.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").await;
+        while writing.write_all(&[b'x'; 64 * 1024]).await.is_ok() {}
+    });
+    let mut answer = [0; 12];
+    tokio::io::AsyncReadExt::read_exact(&mut reading, &mut answer).await.unwrap();
+
+    assert_eq!(&answer, b"HTTP/1.1 504");
+    drop(reading);
+    sending.await.unwrap();
 }

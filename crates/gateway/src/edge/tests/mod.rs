@@ -5,6 +5,7 @@ mod forwarding;
 mod framing;
 mod http2;
 mod limits;
+mod retry;
 mod tls;
 mod websocket;
 

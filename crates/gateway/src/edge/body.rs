@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -262,7 +263,9 @@ impl<P: Pipeline> Download<P> {
         self.finish.complete();
         self.note_upload();
         // The connection may serve the next request, unless it is still taking this one.
-        if let Some(lease) = self.lease.take()
+        // A tunnel keeps it until it ends.
+        if self.finish.outcome.status != StatusCode::SWITCHING_PROTOCOLS
+            && let Some(lease) = self.lease.take()
             && self.upload.as_ref().is_none_or(Upload::is_done)
         {
             lease.give_back();

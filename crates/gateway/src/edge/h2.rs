@@ -1,22 +1,23 @@
 //! HTTP/2 towards clients (RFC 9113), by hyper and h2, which see to framing; what is checked here is
 //! what they leave to the application.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::pin;
-use std::rc::Rc;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TE};
 use http::{Method, Request, Response, Version};
-use http_body::Body as _;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::body::Download;
+use super::body::{BodyFailure, Download};
 use super::exchange::Pipeline;
 use super::handle::{handle, refusal};
 use super::limits::Limits;
@@ -30,15 +31,11 @@ use super::timer::Idle;
 pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, peer: Peer) {
     let tls = stream.is_tls();
     let limits = &worker.limits;
-    let active = Rc::new(Cell::new(Activity::default()));
+    let streams = Rc::new(Streams::new());
     let service = service_fn(|request: Request<Incoming>| {
         let worker = Rc::clone(worker);
-        let active = Active::begin(&active);
-        async move {
-            let response = exchange(&worker, request, peer, tls).await;
-            drop(active);
-            Ok::<_, Infallible>(response)
-        }
+        let open = Open::begin(&streams);
+        async move { Ok::<_, Infallible>(exchange(&worker, request, peer, tls, open).await) }
     });
     let connection = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
@@ -55,21 +52,25 @@ pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, p
     let mut connection = pin!(connection);
     let mut draining = pin!(worker.draining.cancelled());
     let mut idle = Idle::new(limits.keep_alive);
-    let mut seen = active.get();
+    let mut look = pin!(tokio::time::sleep(limits.idle_time));
+    let mut seen = 0;
     let mut closing = false;
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended);
         }
-        let now = active.get();
-        if now.requests != seen.requests || now.active > 0 {
-            seen = now;
+        if streams.begun.get() != seen || streams.open.get() > 0 {
+            seen = streams.begun.get();
             idle.moved();
         }
         if !closing && (draining.as_mut().poll(cx).is_ready() || idle.poll(cx).is_ready()) {
             closing = true;
             connection.as_mut().graceful_shutdown();
             cx.waker().wake_by_ref();
+        }
+        while look.as_mut().poll(cx).is_ready() {
+            streams.drop_stalled();
+            look.set(tokio::time::sleep(limits.idle_time));
         }
         Poll::Pending
     });
@@ -78,27 +79,99 @@ pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, p
     }
 }
 
-/// What a connection is doing, to tell an idle one.
-#[derive(Debug, Clone, Copy, Default)]
-struct Activity {
-    active: usize,
-    requests: u64,
+/// The streams of one connection: how many there are, and which of them a slow client holds up.
+struct Streams<P: Pipeline> {
+    open: Cell<usize>,
+    begun: Cell<u64>,
+    answers: RefCell<Vec<Weak<Slot<P>>>>,
 }
 
-struct Active(Rc<Cell<Activity>>);
+impl<P: Pipeline> Streams<P> {
+    fn new() -> Self {
+        Self { open: Cell::new(0), begun: Cell::new(0), answers: RefCell::default() }
+    }
 
-impl Active {
-    fn begin(counter: &Rc<Cell<Activity>>) -> Self {
-        let now = counter.get();
-        counter.set(Activity { active: now.active.saturating_add(1), requests: now.requests.wrapping_add(1) });
-        Self(Rc::clone(counter))
+    /// hyper asks for more of an answer only when the client has room for it. An answer that nobody
+    /// has asked for since the last look is let go, with what it holds of the upstream.
+    fn drop_stalled(&self) {
+        self.answers.borrow_mut().retain(|slot| {
+            let Some(slot) = slot.upgrade() else { return false };
+            match slot.state.get() {
+                Wanted::Yes => {}
+                Wanted::No => slot.state.set(Wanted::NotForLong),
+                Wanted::NotForLong => {
+                    if let Some(mut download) = slot.download.borrow_mut().take() {
+                        download.finish.break_off();
+                    }
+                }
+            }
+            true
+        });
     }
 }
 
-impl Drop for Active {
+/// One stream among the open ones.
+struct Open<P: Pipeline>(Rc<Streams<P>>);
+
+impl<P: Pipeline> Open<P> {
+    fn begin(streams: &Rc<Streams<P>>) -> Self {
+        streams.open.set(streams.open.get().saturating_add(1));
+        streams.begun.set(streams.begun.get().wrapping_add(1));
+        Self(Rc::clone(streams))
+    }
+
+    /// The answer, watched.
+    fn answer(self, download: Download<P>) -> Answered<P> {
+        let slot = Rc::new(Slot { state: Cell::new(Wanted::No), download: RefCell::new(Some(download)) });
+        self.0.answers.borrow_mut().push(Rc::downgrade(&slot));
+        Answered { slot, _open: self }
+    }
+}
+
+impl<P: Pipeline> Drop for Open<P> {
     fn drop(&mut self) {
-        let now = self.0.get();
-        self.0.set(Activity { active: now.active.saturating_sub(1), ..now });
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The client has room, and it is the upstream that has nothing.
+    Yes,
+    No,
+    /// Not since one look ago.
+    NotForLong,
+}
+
+struct Slot<P: Pipeline> {
+    state: Cell<Wanted>,
+    download: RefCell<Option<Download<P>>>,
+}
+
+/// An answer's body that can be let go while hyper holds it.
+struct Answered<P: Pipeline> {
+    slot: Rc<Slot<P>>,
+    _open: Open<P>,
+}
+
+impl<P: Pipeline> Body for Answered<P> {
+    type Data = Bytes;
+    type Error = BodyFailure;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        let mut download = self.slot.download.borrow_mut();
+        let Some(download) = download.as_mut() else { return Poll::Ready(Some(Err(BodyFailure::ClientGone))) };
+        let polled = Pin::new(download).poll_frame(cx);
+        self.slot.state.set(if polled.is_pending() { Wanted::Yes } else { Wanted::No });
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.slot.download.borrow().as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.slot.download.borrow().as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 
@@ -107,19 +180,19 @@ async fn exchange<P: Pipeline>(
     request: Request<Incoming>,
     peer: Peer,
     tls: bool,
-) -> Response<Download<P>> {
+    open: Open<P>,
+) -> Response<Answered<P>> {
     let (parts, incoming) = request.into_parts();
-    match receive(parts, peer, tls, &worker.limits) {
+    let response = match receive(parts, peer, tls, &worker.limits) {
         Err(reason) => refusal(worker, reason).response,
         Ok(received) => {
             let source = if incoming.is_end_stream() { Source::Empty } else { Source::H2(incoming) };
-            let mut answer = handle(worker, &received, source).await;
-            // Only HTTP/1.1 switches protocols; RFC 8441 is not served.
-            *answer.response.version_mut() = Version::HTTP_2;
-            answer.response.headers_mut().remove(http::header::TRANSFER_ENCODING);
-            answer.response
+            handle(worker, &received, source).await.response
         }
-    }
+    };
+    let mut response = response.map(|download| open.answer(download));
+    *response.version_mut() = Version::HTTP_2;
+    response
 }
 
 fn receive(parts: http::request::Parts, peer: Peer, tls: bool, limits: &Limits) -> Result<Received, Refusal> {

@@ -160,6 +160,23 @@ async fn draining_ends_a_connection_after_its_requests() {
     assert!(client.ready().await.is_err());
 }
 
+#[tokio::test]
+async fn an_answer_that_a_client_does_not_take_is_let_go() {
+    let upstream = HttpUpstream::start(|_| Response::new(whole(vec![b'x'; 8 * 1024 * 1024]))).await;
+    let quick = Limits { idle_time: Duration::from_millis(30), ..Limits::default() };
+    let mut edge = Edge::with(super::limits(quick), super::upstream(&[&upstream.url()]), |_| {});
+    let mut client = client(edge.address).await;
+
+    // Its body is not read, so that the stream's window stays closed.
+    let answer = client.send_request(get("/")).await.unwrap();
+    let (_, outcome) = edge.finished().await;
+    assert!(outcome.broken_off && outcome.response_bytes < 8 * 1024 * 1024, "{outcome:?}");
+    let other = client.send_request(Request::head("http://a/").body(whole("")).unwrap()).await.unwrap();
+    assert_eq!(other.status(), 200);
+
+    assert!(answer.into_body().collect().await.is_err());
+}
+
 /// A frame of RFC 9113 §4.1.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

@@ -45,7 +45,9 @@ fn start(socket: TcpListener) -> Running {
 /// This program again, as the new process.
 fn child(address: SocketAddr) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["a_process_takes_the_sockets_it_was_given", "--exact", "--nocapture"]).env(ADDRESS, address.to_string());
+    command
+        .args(["a_process_takes_the_sockets_it_was_given", "--exact", "--nocapture"])
+        .env(ADDRESS, address.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

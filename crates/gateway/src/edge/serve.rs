@@ -247,7 +247,8 @@ async fn accept<P: Pipeline>(worker: Rc<Worker<P>>, listener: Listener) {
                 tokio::task::spawn_local(connection(Rc::clone(&worker), stream, tls.clone(), peer, open));
             }
             // The client went away before it was taken.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
             Err(error) => {
                 // Out of file descriptors, mostly: wait until some are free again.
                 tracing::warn!(cause = %error, "accepting a connection failed");

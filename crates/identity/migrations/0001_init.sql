@@ -202,3 +202,11 @@ CREATE TABLE audit_heads (
     seq    BIGINT NOT NULL,
     hash   TEXT   NOT NULL
 );
+-- Where all chains stood at a moment, signed; `mac` is keyed by the master key, which the database does not hold.
+CREATE TABLE audit_checkpoints (
+    checkpoint_id TEXT PRIMARY KEY,
+    occurred_at   BIGINT NOT NULL,
+    token         TEXT   NOT NULL,
+    mac           TEXT   NOT NULL
+);
+CREATE INDEX audit_checkpoints_time ON audit_checkpoints (occurred_at);

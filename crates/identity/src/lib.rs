@@ -118,10 +118,15 @@ impl Identity {
         Ok(identity)
     }
 
-    /// What has to be done each minute: keys by schedule, and rows whose time is over.
+    /// What has to be done each minute: keys by schedule, checkpoints, and rows whose time is over.
     pub async fn minute(self: &Arc<Self>) -> Result<(), OpenError> {
+        self.keys.forget();
+        self.scoping.forget();
         let mut cx = Cx::system(self);
         keys::tick(&mut cx).await?;
+        cx.commit().await?;
+        let mut cx = Cx::system(self);
+        audit::checkpoint(&mut cx).await?;
         cx.commit().await?;
         housekeeping::sweep(self).await?;
         Ok(())

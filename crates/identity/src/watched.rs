@@ -44,6 +44,11 @@ impl<T> Watched<T> {
         Ok(value)
     }
 
+    /// Reads again at the next use: a notification can be lost while the connection that hears them is down.
+    pub fn forget(&self) {
+        self.picture.store(None);
+    }
+
     fn fresh(&self) -> Option<Arc<T>> {
         let picture = self.picture.load();
         let picture = picture.as_ref()?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ::store::StoreError;
 use serde_json::json;
 
+use super::checkpoint;
 use super::store::{self, Entry};
 use crate::Cx;
 
@@ -15,6 +16,7 @@ const PAGE: i64 = 500;
 pub struct Report {
     pub chains: usize,
     pub records: u64,
+    pub checkpoints: u64,
     /// The first place of each chain that does not hold.
     pub breaks: Vec<Break>,
 }
@@ -45,7 +47,8 @@ pub(super) fn hash_of(entry: &Entry) -> String {
     jose::hash::base64url(&jose::hash::sha256(canonical.to_string().as_bytes()))
 }
 
-/// Walks every chain from its first record to its head.
+/// Walks every chain from its first record to its head, and compares with the signed checkpoints, which
+/// show what a rewritten chain would hide.
 pub async fn verify(cx: &mut Cx) -> Result<Report, StoreError> {
     let mut report = Report::default();
     // The heads first: records written meanwhile lie behind them and are left for the next time.
@@ -62,6 +65,7 @@ pub async fn verify(cx: &mut Cx) -> Result<Report, StoreError> {
             None => report.breaks.push(Break { writer, seq: 0, what: "the chain has no head" }),
         }
     }
+    checkpoint::verify(cx, &mut report).await?;
     Ok(report)
 }
 

@@ -5,14 +5,15 @@
 //! here is ids and hashes only; no token, code, secret, password or mail address (R27).
 
 mod chain;
+mod checkpoint;
 mod store;
 
 use ::store::StoreError;
-use base::Time;
 use base::ids::{ClientId, UserId};
 use serde_json::Value;
 
 pub use chain::{Break, Report, verify};
+pub use checkpoint::checkpoint;
 pub use store::{Entry, Filter, Page, list};
 
 use crate::Cx;
@@ -70,7 +71,6 @@ acts! {
     KeyCreated = "key.created",
     KeyKilled = "key.killed",
     AdminDenied = "admin.denied",
-    Checkpoint = "audit.checkpoint",
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,11 +125,4 @@ pub async fn record(cx: &mut Cx, act: Act, record: Record) -> Result<(), StoreEr
     };
     entry.hash = chain::hash_of(&entry);
     store::append(cx, &entry).await
-}
-
-/// A span of time, `until` excluded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Range {
-    pub from: Option<Time>,
-    pub until: Option<Time>,
 }

@@ -47,9 +47,11 @@ async fn poll_events(
     if !(1..=64).contains(&stream.len()) || !stream.bytes().all(fine) {
         return Err(invalid_request("`stream` must be 1 to 64 letters, digits, - . _ or ~"));
     }
-    let request: PollRequest = match body.is_empty() {
-        true => PollRequest::default(),
-        false => serde_json::from_slice(&body).map_err(|_| invalid_request("the body is not a poll request"))?,
+    let request: PollRequest = match body.first() {
+        None => PollRequest::default(),
+        // An array would be read as the members in their order.
+        Some(b'[') => return Err(invalid_request("the body is not a poll request")),
+        Some(_) => serde_json::from_slice(&body).map_err(|_| invalid_request("the body is not a poll request"))?,
     };
     let opened = poll::place(&mut cx, &by.client.client_id, stream, &request).await?;
     if let (true, Some(secret_id)) = (opened.wrote, &by.secret_id) {

@@ -61,6 +61,10 @@ impl KeyRing {
     pub fn new(db: &Db) -> Self {
         Self(Watched::new(db, TOPIC))
     }
+
+    pub fn forget(&self) {
+        self.0.forget();
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

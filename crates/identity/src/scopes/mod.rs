@@ -125,6 +125,10 @@ impl Scoping {
     pub fn new(db: &Db) -> Self {
         Self(Watched::new(db, TOPIC))
     }
+
+    pub fn forget(&self) {
+        self.0.forget();
+    }
 }
 
 pub async fn catalog(identity: &Identity) -> Result<Arc<Catalog>, StoreError> {

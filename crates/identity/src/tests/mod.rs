@@ -1,10 +1,16 @@
 //! Tests of the identity system over its router, without sockets, on both databases.
 
 pub(crate) mod actors;
+mod audit;
+mod clients;
+mod feed;
 mod grants;
 mod introspection;
+mod keys;
+mod metadata;
 pub(crate) mod people;
 pub(crate) mod platform;
 mod refresh;
 mod revocation;
+mod secrets;
 mod token_endpoint;

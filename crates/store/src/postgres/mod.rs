@@ -27,6 +27,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub(crate) struct Postgres {
     pool: pool::Pool,
     channel: String,
+    topics: Topics,
     hold: Duration,
     listener: listen::Listener,
 }
@@ -43,9 +44,9 @@ impl Postgres {
         let server = Arc::new(server::Server::new(url, limits.hold.max(limits.wait) + ANSWER)?);
         migrations::run(&server, schema, migrations).await?;
         let channel = format!("cardea_{schema}");
-        let listener = listen::Listener::start(server.clone(), &channel, topics).await?;
+        let listener = listen::Listener::start(server.clone(), &channel, topics.clone()).await?;
         let pool = pool::Pool::new(server, schema, limits);
-        Ok(Self { pool, channel, hold: limits.hold, listener })
+        Ok(Self { pool, channel, topics, hold: limits.hold, listener })
     }
 
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {

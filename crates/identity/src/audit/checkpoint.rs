@@ -67,13 +67,7 @@ pub(super) async fn verify(cx: &mut Cx, report: &mut Report) -> Result<(), Store
     }
 }
 
-async fn compare(
-    cx: &mut Cx,
-    report: &mut Report,
-    writer: String,
-    seq: i64,
-    hash: &str,
-) -> Result<(), StoreError> {
+async fn compare(cx: &mut Cx, report: &mut Report, writer: String, seq: i64, hash: &str) -> Result<(), StoreError> {
     let sql = "SELECT hash FROM audit_records WHERE writer = $1 AND seq = $2";
     let found = cx.tx.read_one(sql, &params![&writer, seq]).await?;
     let same = found.is_some_and(|row| row.text("hash").is_ok_and(|own| own == hash));

@@ -64,7 +64,8 @@ async fn run(p: &Platform) -> Vec<(&'static str, String)> {
     p.refresh(&m.robot, &tokens.text("refresh_token")).await;
     p.post("/token", &[("authorization", &format!("Basic {}", m.shop.secret.clone().unwrap()))], &[]).await;
     p.post_as(&m.orders, "/introspect", &[("token", &format!("{access}x"))]).await;
-    p.post("/introspect", &[], &[("token", &access), ("client_id", "orders"), ("client_secret", "canary-in-body")]).await;
+    p.post("/introspect", &[], &[("token", &access), ("client_id", "orders"), ("client_secret", "canary-in-body")])
+        .await;
 
     let private_key = {
         let ring = crate::keys::ring(&p.identity).await.unwrap();

@@ -4,6 +4,7 @@
 
 pub mod account_pages;
 pub mod accounts;
+pub mod admin;
 pub mod applied;
 pub mod audit;
 pub mod authorize;

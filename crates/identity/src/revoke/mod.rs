@@ -5,6 +5,7 @@
 mod http;
 mod store;
 
+use base::Secret;
 use base::event::Revoked;
 use serde_json::json;
 
@@ -13,28 +14,45 @@ pub use http::routes;
 use crate::audit::{self, Act};
 use crate::clients::Client;
 use crate::error::OAuthError;
+use crate::grants::Grant;
 use crate::token::live;
 use crate::{Cx, events, grants};
 
 /// Revokes `token` if it is one of the client's.
 async fn revoke(cx: &mut Cx, client: &Client, token: &str) -> Result<(), OAuthError> {
+    revoke_of(cx, Some(client), token, "refresh token revoked").await.map(drop)
+}
+
+/// Revokes `token` whosever it is. False if it is no live token of this issuer.
+pub async fn by_administrator(cx: &mut Cx, token: &Secret<String>) -> Result<bool, OAuthError> {
+    revoke_of(cx, None, token.expose(), "revoked by an administrator").await
+}
+
+/// Whether something was revoked; nothing is when a client is given and the token is another's.
+async fn revoke_of(
+    cx: &mut Cx,
+    client: Option<&Client>,
+    token: &str,
+    reason: &'static str,
+) -> Result<bool, OAuthError> {
+    let may = |grant: &Grant| client.is_none_or(|client| grant.client_id == client.client_id);
     if let Some(refresh) = cx.identity.handles.open_refresh(token) {
         let grant = grants::find(cx, &refresh.grant_id).await?;
-        if grant.is_some_and(|grant| grant.client_id == client.client_id) {
-            grants::revoke(cx, &refresh.grant_id, "refresh token revoked").await?;
-        }
-        return Ok(());
+        return match grant.is_some_and(|grant| may(&grant)) {
+            true => Ok(grants::revoke(cx, &refresh.grant_id, reason).await?),
+            false => Ok(false),
+        };
     }
     let identity = cx.identity.clone();
     let Some(access) = live::read(&identity, token, cx.now).await? else {
-        return Ok(());
+        return Ok(false);
     };
     let grant = grants::find(cx, &access.grant_id).await?;
-    let Some(grant) = grant.filter(|grant| grant.client_id == client.client_id) else {
-        return Ok(());
+    let Some(grant) = grant.filter(may) else {
+        return Ok(false);
     };
     if !store::revoke_token(cx, &access.jti, access.expires_at).await? {
-        return Ok(());
+        return Ok(false);
     }
     let record = audit::Record {
         subject: grant.user_id,
@@ -45,5 +63,5 @@ async fn revoke(cx: &mut Cx, client: &Client, token: &str) -> Result<(), OAuthEr
     };
     audit::record(cx, Act::TokenRevoked, record).await?;
     events::append(cx, Revoked::Token(access.jti.to_string()), "token revoked").await?;
-    Ok(())
+    Ok(true)
 }

@@ -1,0 +1,90 @@
+//! `cardea serve`: the roles of a configuration file, together or apart.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use base::time::SystemClock;
+use clap::Args;
+use identity::admin::AdminTokens;
+use serde_json::json;
+
+use crate::config::File;
+use crate::exit::{Exit, usage};
+use crate::net;
+use crate::out::Out;
+use crate::process::{Sockets, Starting};
+use crate::roles::{self, Role};
+use crate::wire::{self, GatewayParts};
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "cardea.yaml")]
+    config: PathBuf,
+    /// What to run, instead of what the file says
+    #[arg(long, value_enum, value_delimiter = ',')]
+    roles: Vec<Role>,
+}
+
+impl Serve {
+    pub fn run(self, out: Out) -> anyhow::Result<Exit> {
+        let file = File::load(&self.config)?;
+        let roles = roles::in_order(if self.roles.is_empty() { &file.roles } else { &self.roles });
+        if roles.is_empty() {
+            return Err(usage("no role is to be run").hint("give `roles: [identity, gateway]`").into());
+        }
+        super::server_runtime()?.block_on(Box::pin(serve(file, roles, out)))
+    }
+}
+
+async fn serve(file: File, roles: Vec<Role>, out: Out) -> anyhow::Result<Exit> {
+    std::fs::create_dir_all(&file.data).with_context(|| format!("the data folder {}", file.data.display()))?;
+    let token = file.ops.admin_token.read_text()?;
+    let sockets = bind(&file, &roles)?;
+    let mut starting = Starting::new(SystemClock::shared())?;
+    if let (Some(section), Some(socket)) = (&file.identity, sockets.identity) {
+        starting.identity(wire::identity_config(section, &file.data)?, socket).await?;
+    }
+    if let Some(section) = file.gateway.as_ref().filter(|_| !sockets.gateway.is_empty()) {
+        let parts = GatewayParts {
+            data: file.data.clone(),
+            resources: section.resources.clone(),
+            public_url: section.public_url.clone(),
+        };
+        starting.gateway(section, parts, sockets.gateway)?;
+    }
+    let tokens = AdminTokens::new(vec![("admin".to_owned(), token)]);
+    let address = sockets.ops.local_addr()?;
+    let process = starting.operations(sockets.ops, tokens);
+    let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+    tracing::info!(roles = names.join(","), ops = %address, "ready");
+    if out.json {
+        out.json(&json!({"ready": true, "roles": names, "ops": format!("http://{address}")}))?;
+    }
+    process.run().await?;
+    Ok(Exit::Done)
+}
+
+/// All sockets before anything starts, so that an address that is taken leaves everything as it was.
+fn bind(file: &File, roles: &[Role]) -> anyhow::Result<Sockets> {
+    let missing = |role: Role| {
+        usage(format!("the role `{0}` needs the section `{0}:` in the configuration", role.name()))
+            .hint("`cardea schema config` describes it")
+    };
+    let mut sockets = Sockets { identity: None, gateway: Vec::new(), ops: net::bind(file.ops.listen, "operations")? };
+    for role in roles {
+        match role {
+            Role::Identity => {
+                let section = file.identity.as_ref().ok_or_else(|| missing(*role))?;
+                sockets.identity = Some(net::bind(section.listen, "the identity system")?);
+            }
+            Role::Gateway => {
+                let section = file.gateway.as_ref().ok_or_else(|| missing(*role))?;
+                for listen in &section.listen {
+                    sockets.gateway.push(net::bind(listen.address, "the gateway")?);
+                }
+            }
+        }
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,82 @@
+use super::*;
+
+const GOOD: &str = "\
+data: ./data
+roles: [identity, gateway]
+identity:
+  issuer: http://localhost:8081
+  listen: 127.0.0.1:8081
+  database: { postgres: env:DATABASE_URL, schema: identity }
+  masterKey: file:master.key
+  lifetimes: { accessToken: 15m }
+gateway:
+  listen:
+    - address: 127.0.0.1:8080
+      tls: { certificates: [{ certificate: cert.pem, key: file:key.pem }] }
+  publicUrl: http://localhost:8080
+  resources: ./resources
+ops: { listen: 127.0.0.1:8084, adminToken: file:admin.token }
+";
+
+fn refused(text: &str) -> String {
+    File::parse(Path::new("/etc/cardea/cardea.yaml"), text).unwrap_err().to_string()
+}
+
+#[test]
+fn paths_are_seen_from_the_folder_of_the_file() {
+    let file = File::parse(Path::new("/etc/cardea/cardea.yaml"), GOOD).unwrap();
+
+    assert_eq!(file.data, Path::new("/etc/cardea/./data"));
+    assert_eq!(file.ops.admin_token, Reference::File("/etc/cardea/admin.token".into()));
+    assert!(matches!(file.identity.unwrap().database, Database::Postgres(postgres) if postgres.schema == "identity"));
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_place_and_the_word_meant() {
+    let wrong = GOOD.replace("masterKey", "masterkey");
+
+    assert_eq!(
+        refused(&wrong),
+        "/etc/cardea/cardea.yaml:7:3: unknown key `masterkey`; did you mean `masterKey`?"
+    );
+}
+
+#[test]
+fn an_unknown_key_inside_the_database_is_shown_too() {
+    let wrong = GOOD.replace("schema: identity", "shema: identity");
+
+    let fault = refused(&wrong);
+
+    assert!(fault.starts_with("/etc/cardea/cardea.yaml:6:"), "{fault}");
+    assert!(fault.contains("did you mean `schema`?"), "{fault}");
+}
+
+#[test]
+fn an_unknown_role_is_refused_with_the_word_meant() {
+    let fault = refused(&GOOD.replace("[identity, gateway]", "[identity, gatway]"));
+
+    assert!(fault.contains(":2:") && fault.contains("did you mean `gateway`?"), "{fault}");
+}
+
+#[test]
+fn a_literal_secret_is_refused_and_not_repeated() {
+    let fault = refused(&GOOD.replace("file:admin.token", "correct-horse"));
+
+    assert!(fault.contains(":15:") && fault.contains("by reference"), "{fault}");
+    assert!(!fault.contains("correct-horse"), "{fault}");
+}
+
+#[test]
+fn an_issuer_with_a_trailing_slash_is_refused() {
+    assert!(refused(&GOOD.replace("issuer: http://localhost:8081", "issuer: http://localhost:8081/")).contains("issuer"));
+}
+
+#[test]
+fn the_published_schema_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cardea.schema.json");
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+
+    assert!(published == current, "run `cardea schema config > docs/cardea.schema.json`");
+}

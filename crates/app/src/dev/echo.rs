@@ -1,0 +1,58 @@
+//! The sample service: verifies the JWT that the gateway gives it, as any service behind it should, and answers
+//! what it saw. The JWT itself it keeps to itself.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use base::peer::SharedPeer;
+use base::time::SharedClock;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri, header};
+use resource::{Denied, Settings, Verifier};
+use serde_json::{Map, Value, json};
+
+pub fn router(issuer: &str, audience: &str, peer: SharedPeer, clock: SharedClock) -> Router {
+    let verifier = Verifier::new(Settings::new(issuer, audience), peer, clock);
+    Router::new().fallback(answer).with_state(verifier)
+}
+
+async fn answer(
+    State(verifier): State<Verifier>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Denied> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let jwt = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let principal = verifier.verify(jwt).await?;
+    let head = jose::header_of(jwt);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let answer = json!({
+        "you_sent": {
+            "method": method.as_str(),
+            "path": path,
+            "body_bytes": body.len(),
+            "token": "an opaque one, which stayed at the gateway",
+        },
+        "upstream_received": {
+            "header": head.map(|head| json!({"alg": head.alg, "kid": head.kid, "typ": head.typ})),
+            "claims": principal.claims,
+            "headers": shown(&headers),
+        },
+        "note": "This service received a signed JWT instead of your token and verified it with the issuer's public \
+                 keys. What you see is that JWT decoded; the JWT itself stays behind the gateway.",
+    });
+    let mut text = serde_json::to_string_pretty(&answer).unwrap_or_default();
+    text.push('\n');
+    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], text).into_response())
+}
+
+/// The other headers, so that a newcomer sees what a service learns of a request.
+fn shown(headers: &HeaderMap) -> Map<String, Value> {
+    headers
+        .iter()
+        .filter(|(name, _)| **name != header::AUTHORIZATION && **name != header::COOKIE)
+        .map(|(name, value)| (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()).into_owned())))
+        .collect()
+}

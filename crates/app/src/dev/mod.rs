@@ -1,0 +1,159 @@
+//! Development mode: everything on this machine, with a sample, from nothing to ready in a second.
+
+mod echo;
+mod folder;
+mod instance;
+mod sample;
+mod show;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use base::handle;
+use base::random;
+use base::time::{Stopwatch, SystemClock};
+use identity::admin::AdminTokens;
+
+pub use instance::Instance;
+
+use crate::config;
+use crate::exit::{Exit, Failure, usage};
+use crate::net;
+use crate::out::Out;
+use crate::process::{Process, Starting};
+use crate::wire::{self, GatewayParts};
+use folder::Folder;
+
+/// Where the parts stand, counted from the gateway's port. Those between belong to parts that come later.
+const ISSUER: u16 = 1;
+const OPS: u16 = 4;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    address: IpAddr,
+    gateway: u16,
+    issuer: u16,
+    ops: u16,
+}
+
+impl Ports {
+    /// What others can reach is not for development: its secrets are in plain files, its pages without TLS.
+    pub fn new(address: IpAddr, first: u16) -> anyhow::Result<Self> {
+        if !address.is_loopback() {
+            return Err(usage(format!("`cardea dev` listens on this machine only, not on {address}"))
+                .hint("for other machines write a cardea.yaml and run `cardea serve`; `cardea doctor` says what it needs")
+                .into());
+        }
+        if first == 0 || first.checked_add(5).is_none() {
+            return Err(usage(format!("--port {first} leaves no room for the ports after it")).into());
+        }
+        Ok(Self { address, gateway: first, issuer: first + ISSUER, ops: first + OPS })
+    }
+
+    fn bind(&self, port: u16, what: &str) -> anyhow::Result<TcpListener> {
+        net::bind(SocketAddr::new(self.address, port), what).map_err(|error| {
+            Failure::new(Exit::Failed, format!("{error:#}"))
+                .hint(format!("stop what holds it, or take other ports: cardea dev --port {}", self.gateway.saturating_add(100)))
+                .into()
+        })
+    }
+
+    fn url(&self, port: u16) -> String {
+        match self.address {
+            IpAddr::V4(_) => format!("http://localhost:{port}"),
+            IpAddr::V6(address) => format!("http://[{address}]:{port}"),
+        }
+    }
+}
+
+pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
+    let started = Stopwatch::start();
+    let folder = Folder::open(data)?;
+    let gateway_socket = ports.bind(ports.gateway, "the gateway")?;
+    let identity_socket = ports.bind(ports.issuer, "the identity system")?;
+    let ops_socket = ports.bind(ports.ops, "operations")?;
+    let echo_socket = net::bind(SocketAddr::new(ports.address, 0), "the sample service")?;
+    let echo_url = format!("http://{}", echo_socket.local_addr()?);
+
+    let instance = Instance::new(ports.url(ports.gateway), ports.url(ports.issuer), ports.url(ports.ops));
+    let admin_token =
+        folder.secret("secrets/admin.token", || handle::encode(handle::ADMIN_TOKEN, &random::bytes::<32>()))?;
+    folder.secret("secrets/master.key", random::text::<48>)?;
+
+    let clock = SystemClock::shared();
+    let mut starting = Starting::new(clock.clone())?;
+    starting.identity(identity_config(&instance, &folder)?, identity_socket).await?;
+    let identity = starting.roles.identity.clone().ok_or_else(|| usage("identity did not start"))?;
+    let sample = sample::prepare(&identity, &folder).await?;
+    starting.serve(echo_socket, echo::router(&instance.issuer, sample::AUDIENCE, wire::peer_with(&identity), clock.clone()));
+
+    let secret = folder.at(&format!("secrets/{}.secret", sample::GATEWAY));
+    folder.write("resources/generated.yaml", &sample::generated(&instance.issuer, &echo_url, &secret))?;
+    if !folder.at("resources/echo.yaml").exists() {
+        folder.write("resources/echo.yaml", &sample::echo_yaml())?;
+    }
+    let section = gateway_section(&ports, &instance, &folder);
+    let parts = GatewayParts {
+        data: folder.at(""),
+        resources: section.resources.clone(),
+        public_url: instance.gateway.clone(),
+    };
+    starting.gateway(&section, parts, vec![gateway_socket])?;
+    let tokens = AdminTokens::new(vec![("dev".to_owned(), admin_token.clone())]);
+    let process: Process = starting.operations(ops_socket, tokens);
+
+    instance.write(&folder)?;
+    let shown = show::Shown { instance: &instance, sample: &sample, admin_token: &admin_token, data };
+    shown.print(out, started.elapsed())?;
+    process.run().await?;
+    folder.remove("instance.json");
+    Ok(Exit::Done)
+}
+
+fn identity_config(instance: &Instance, folder: &Folder) -> anyhow::Result<identity::Config> {
+    let section = config::Identity {
+        issuer: instance.issuer.clone(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database: config::Database::Sqlite,
+        master_key: config::Reference::File(folder.at("secrets/master.key")),
+        node: Some("dev".to_owned()),
+        trusted_proxies: Vec::new(),
+        lifetimes: config::Lifetimes::default(),
+        keys: config::Keys::default(),
+        templates: None,
+    };
+    wire::identity_config(&section, &folder.at(""))
+}
+
+fn gateway_section(ports: &Ports, instance: &Instance, folder: &Folder) -> config::Gateway {
+    config::Gateway {
+        listen: vec![config::Listen { address: SocketAddr::new(ports.address, ports.gateway), tls: None }],
+        public_url: instance.gateway.clone(),
+        resources: Some(folder.at("resources")),
+        trusted_proxies: Vec::new(),
+        limits: config::Limits::default(),
+        threads: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_others_can_reach_is_refused() {
+        for address in ["0.0.0.0", "192.168.1.10", "::", "2001:db8::1"] {
+            let refused = Ports::new(address.parse().unwrap(), 8080).unwrap_err();
+
+            assert!(refused.to_string().contains("this machine only"), "{refused}");
+        }
+        assert!(Ports::new("127.0.0.1".parse().unwrap(), 8080).is_ok());
+        assert!(Ports::new("::1".parse().unwrap(), 8080).is_ok());
+    }
+
+    #[test]
+    fn ports_that_do_not_exist_are_refused() {
+        assert!(Ports::new("127.0.0.1".parse().unwrap(), 65_533).is_err());
+        assert!(Ports::new("127.0.0.1".parse().unwrap(), 0).is_err());
+    }
+}

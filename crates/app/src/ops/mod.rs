@@ -1,0 +1,97 @@
+//! The operations listener: health, metrics, administration. Never on a public address.
+
+mod gateway;
+pub mod health;
+mod metrics;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base::Problem;
+use http::{HeaderValue, StatusCode, header};
+use identity::admin::{AdminTokens, guard};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::roles::Role;
+use crate::wire::Roles;
+
+/// What an operator can ask of the whole process; the signals of the operating system ask the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Resources and certificates again.
+    Reload,
+    /// Hand the listeners to a new process of the same program file.
+    Replace,
+}
+
+pub struct Ops {
+    pub roles: Arc<Roles>,
+    pub commands: mpsc::Sender<Command>,
+}
+
+/// The guard of each route stands at its group: health and metrics are open, the rest needs the token.
+pub fn router(ops: Ops, tokens: AdminTokens) -> Router {
+    let roles = ops.roles.clone();
+    let ops = Arc::new(ops);
+    let process = Router::new()
+        .route("/admin/v1", get(show_roles))
+        .route("/admin/v1/reload", post(reload))
+        .with_state(ops.clone());
+    let admin = process
+        .merge(match &roles.identity {
+            Some(identity) => identity::admin::routes(identity.clone()),
+            None => Router::new(),
+        })
+        .merge(match &roles.gateway {
+            Some(gateway) => gateway::routes(gateway.clone()),
+            None => Router::new(),
+        })
+        .fallback(unknown);
+    let open = Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::show))
+        .with_state(ops);
+    open.fallback_service(guard(admin, tokens))
+}
+
+async fn show_roles(State(ops): State<Arc<Ops>>) -> Json<Value> {
+    let roles: Vec<&str> = ops.roles.running().into_iter().map(Role::name).collect();
+    Json(json!({"version": env!("CARGO_PKG_VERSION"), "roles": roles}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadBody {
+    #[serde(default)]
+    binary: bool,
+}
+
+async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> axum::response::Response {
+    if !body.binary {
+        return match ops.roles.reload().await {
+            Ok(()) => axum::response::IntoResponse::into_response(Json(json!({"reloaded": true}))),
+            Err(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload-refused", "the reload was refused")
+                .detail(error.to_string())
+                .into_response(),
+        };
+    }
+    let sent = ops.commands.send(Command::Replace).await;
+    match sent {
+        Ok(()) => axum::response::IntoResponse::into_response((StatusCode::ACCEPTED, Json(json!({"replacing": true})))),
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the process is stopping").into_response(),
+    }
+}
+
+async fn unknown() -> axum::response::Response {
+    let mut response: axum::response::Response =
+        Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
+            .detail("this server may not run the role that was asked for; GET /admin/v1 names those it runs")
+            .into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

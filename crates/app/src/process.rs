@@ -1,0 +1,205 @@
+//! One process: its roles on their sockets, from start to a stop in good order.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use base::time::SharedClock;
+use gateway::edge;
+use identity::admin::AdminTokens;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::net;
+use crate::ops::{self, Command, Ops};
+use crate::wire::{self, Roles};
+
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Sockets that are bound already, so that a port that is taken is known before anything starts.
+pub struct Sockets {
+    pub identity: Option<TcpListener>,
+    pub gateway: Vec<TcpListener>,
+    pub ops: TcpListener,
+}
+
+/// What runs, in the order in which it is stopped.
+pub struct Process {
+    signals: Signals,
+    roles: Arc<Roles>,
+    edge: Option<edge::Running>,
+    drain: Duration,
+    /// The servers and tasks of the roles, and those of operations, which stop last.
+    work: Stage,
+    operations: Stage,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// Tasks that end together.
+#[derive(Default)]
+struct Stage {
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Stage {
+    fn serve(&mut self, socket: TcpListener, router: Router) {
+        self.tasks.push(tokio::spawn(net::serve(socket, router, self.stop.clone())));
+    }
+
+    async fn end(self, within: Duration) {
+        self.stop.cancel();
+        for task in self.tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(within, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+/// A process that is being put together.
+pub struct Starting {
+    /// Received from the first moment on: a stop that comes during the start is not lost.
+    signals: Signals,
+    clock: SharedClock,
+    work: Stage,
+    edge: Option<edge::Running>,
+    drain: Duration,
+    pub roles: Roles,
+}
+
+impl Starting {
+    pub fn new(clock: SharedClock) -> anyhow::Result<Self> {
+        let (signals, roles) = (Signals::new()?, Roles::new(None, None));
+        Ok(Self { signals, clock, work: Stage::default(), edge: None, drain: DRAIN, roles })
+    }
+
+    /// Opens the identity system and puts it on its socket.
+    pub async fn identity(&mut self, config: identity::Config, socket: TcpListener) -> anyhow::Result<()> {
+        let identity = wire::open_identity(config, &self.clock).await?;
+        self.work.serve(socket, identity::router::public(identity.clone()));
+        let stop = self.work.stop.clone();
+        let tended = identity.clone();
+        self.work.tasks.push(tokio::spawn(async move {
+            wire::tend_identity(tended, stop).await;
+            Ok(())
+        }));
+        self.roles.identity = Some(identity);
+        Ok(())
+    }
+
+    /// A small server beside the roles, such as the sample service of development mode.
+    pub fn serve(&mut self, socket: TcpListener, router: Router) {
+        self.work.serve(socket, router);
+    }
+
+    pub fn gateway(
+        &mut self,
+        section: &config::Gateway,
+        parts: wire::GatewayParts,
+        sockets: Vec<TcpListener>,
+    ) -> anyhow::Result<()> {
+        self.roles.gateway = Some(wire::open_gateway(parts, self.roles.identity.as_ref(), &self.clock)?);
+        self.edge = Some(wire::serve_gateway(&mut self.roles, section, sockets, &self.clock)?);
+        self.drain = section.limits.drain_time.map_or(DRAIN, |span| span.0);
+        Ok(())
+    }
+
+    /// Operations come last: whoever reads `/readyz` finds everything else in its place.
+    pub fn operations(self, socket: TcpListener, tokens: AdminTokens) -> Process {
+        let roles = Arc::new(self.roles);
+        let (commands, received) = mpsc::channel(4);
+        let ops = Ops { roles: roles.clone(), commands };
+        let mut operations = Stage::default();
+        operations.serve(socket, ops::router(ops, tokens));
+        Process { signals: self.signals, roles, edge: self.edge, drain: self.drain, work: self.work, operations, commands: received }
+    }
+}
+
+impl Process {
+    /// Runs until a signal says stop. SIGHUP and `cardea reload` read resources and certificates again.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        loop {
+            let order = tokio::select! {
+                order = self.signals.next() => order,
+                Some(command) = self.commands.recv() => Order::Command(command),
+            };
+            match order {
+                Order::Stop => break,
+                Order::Command(Command::Reload) => {
+                    if let Err(error) = self.roles.reload().await {
+                        tracing::error!(cause = %error, "the reload was refused; the old configuration goes on serving");
+                    }
+                }
+                Order::Command(Command::Replace) => {
+                    tracing::warn!("handing over to a new process is not built yet; restart the service instead");
+                }
+            }
+        }
+        tracing::info!("stopping: running requests are let end");
+        self.stop().await;
+        Ok(())
+    }
+
+    /// The gateway first, since it asks the identity system; operations last. A second signal ends it at once.
+    async fn stop(self) {
+        let mut signals = self.signals;
+        let in_order = async {
+            if let Some(edge) = self.edge {
+                edge.drain(self.drain).await;
+            }
+            self.work.end(self.drain).await;
+            self.operations.end(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            () = in_order => {}
+            () = signals.stopped() => tracing::warn!("stopped before all requests had ended"),
+        }
+    }
+}
+
+enum Order {
+    Stop,
+    Command(Command),
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    replace: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let of = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self {
+            terminate: of(SignalKind::terminate())?,
+            interrupt: of(SignalKind::interrupt())?,
+            hangup: of(SignalKind::hangup())?,
+            replace: of(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.hangup.recv() => Order::Command(Command::Reload),
+            _ = self.replace.recv() => Order::Command(Command::Replace),
+        }
+    }
+
+    async fn stopped(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Builds the roles of a process and joins them: who asks whom, over which peer.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base::peer::{HttpPeer, SharedPeer};
+use base::time::SharedClock;
+use gateway::edge::{self, CertificateFiles, Certificates, EdgeConfig, Listener};
+use gateway::{Gateway, GatewayConfig};
+use identity::SharedIdentity;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Reference};
+use crate::environment;
+use crate::exit::usage;
+use crate::ops::health::{Check, State};
+use crate::peer::RouterPeer;
+use crate::roles::Role;
+
+/// The parts that run in this process.
+pub struct Roles {
+    pub identity: Option<SharedIdentity>,
+    pub gateway: Option<Arc<Gateway>>,
+    certificates: Vec<(Arc<Certificates>, Vec<CertificateFiles>)>,
+}
+
+impl Roles {
+    pub fn new(identity: Option<SharedIdentity>, gateway: Option<Arc<Gateway>>) -> Self {
+        Self { identity, gateway, certificates: Vec::new() }
+    }
+
+    pub fn running(&self) -> Vec<Role> {
+        let mut running = BTreeSet::new();
+        if self.identity.is_some() {
+            running.insert(Role::Identity);
+        }
+        if self.gateway.is_some() {
+            running.insert(Role::Gateway);
+        }
+        running.into_iter().collect()
+    }
+
+    pub async fn checks(&self) -> Vec<Check> {
+        let mut checks = Vec::new();
+        if let Some(identity) = &self.identity {
+            let (state, detail) = match identity.db.ping().await {
+                Ok(()) => (State::Fine, "answers".to_owned()),
+                Err(error) => (State::Down, error.to_string()),
+            };
+            checks.push(Check { name: "identity: database".to_owned(), state, detail });
+        }
+        if let Some(gateway) = &self.gateway {
+            let readiness = gateway.ready();
+            if !readiness.ready {
+                let detail = "no resources are served".to_owned();
+                checks.push(Check { name: "gateway".to_owned(), state: State::Down, detail });
+            }
+            // What is not as it should be is told; what is served goes on being served.
+            let state = |ok| if ok { State::Fine } else { State::Degraded };
+            checks.extend(readiness.checks.into_iter().map(|check| Check {
+                name: format!("gateway: {}", check.name),
+                state: state(check.ok),
+                detail: check.detail,
+            }));
+        }
+        checks
+    }
+
+    /// Resources and certificates again; what is bad is refused and the old stays.
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        for (certificates, files) in &self.certificates {
+            certificates.replace(files)?;
+        }
+        if let Some(gateway) = self.gateway.clone() {
+            let reloaded = tokio::task::spawn_blocking(move || gateway.reload()).await?;
+            reloaded.map_err(|faults| anyhow::anyhow!("{}", lines(&faults)))?;
+        }
+        Ok(())
+    }
+}
+
+pub fn lines(faults: &[catalog::Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The identity system of a configuration: its settings with all secrets read.
+pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> anyhow::Result<identity::Config> {
+    let database = match &section.database {
+        config::Database::Sqlite => store::Config::Sqlite { path: data.join("identity.db") },
+        config::Database::Postgres(postgres) => {
+            store::Config::Postgres { url: postgres.postgres.read_text()?, schema: postgres.schema.clone() }
+        }
+    };
+    let mut lifetimes = identity::config::Lifetimes::default();
+    let given = &section.lifetimes;
+    for (target, value) in [
+        (&mut lifetimes.code, given.code),
+        (&mut lifetimes.access_token, given.access_token),
+        (&mut lifetimes.inner_token, given.inner_token),
+        (&mut lifetimes.id_token, given.id_token),
+        (&mut lifetimes.grant, given.grant),
+        (&mut lifetimes.refresh_idle, given.refresh_idle),
+        (&mut lifetimes.refresh_replay, given.refresh_replay),
+        (&mut lifetimes.session, given.session),
+        (&mut lifetimes.session_idle, given.session_idle),
+    ] {
+        if let Some(span) = value {
+            *target = span.0;
+        }
+    }
+    Ok(identity::Config {
+        issuer: section.issuer.clone(),
+        database,
+        master_key: section.master_key.read()?,
+        node: section.node.clone().unwrap_or_else(|| "node-1".to_owned()),
+        lifetimes,
+        keys: key_schedule(&section.keys)?,
+        passwords: identity::config::Passwords::default(),
+        budgets: identity::config::Budgets::default(),
+        trusted_proxies: section.trusted_proxies.clone(),
+        templates: section.templates.clone(),
+    })
+}
+
+fn key_schedule(given: &config::Keys) -> anyhow::Result<identity::config::KeySchedule> {
+    let mut schedule = identity::config::KeySchedule::default();
+    if let Some(names) = &given.algorithms {
+        schedule.algorithms = names
+            .iter()
+            .map(|name| {
+                jose::Algorithm::parse(name).ok_or_else(|| {
+                    usage(format!("`{name}` is no signature algorithm")).hint("known are ES256, EdDSA, RS256, PS256")
+                })
+            })
+            .collect::<Result<_, _>>()?;
+    }
+    for (target, value) in [
+        (&mut schedule.announce, given.announce),
+        (&mut schedule.active, given.active),
+        (&mut schedule.retire, given.retire),
+    ] {
+        if let Some(span) = value {
+            *target = span.0;
+        }
+    }
+    Ok(schedule)
+}
+
+/// Opens the identity system: database at its newest schema, keys there.
+pub async fn open_identity(config: identity::Config, clock: &SharedClock) -> anyhow::Result<SharedIdentity> {
+    identity::Identity::open(config, clock.clone()).await.context("the identity system cannot start")
+}
+
+/// What recurs by the clock: keys, expired rows.
+pub async fn tend_identity(identity: SharedIdentity, stop: CancellationToken) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = minute.tick() => {}
+        }
+        if let Err(error) = identity.minute().await {
+            tracing::error!(cause = %error, "housekeeping of the identity system failed; it is tried again in a minute");
+        }
+    }
+}
+
+/// What the data plane needs of a configuration.
+pub struct GatewayParts {
+    /// The data folder of the process; the gateway has a folder of its own in it.
+    pub data: PathBuf,
+    pub resources: Option<PathBuf>,
+    pub public_url: String,
+}
+
+/// An issuer that runs in this process is asked without a socket, by the same messages.
+pub fn open_gateway(
+    parts: GatewayParts,
+    own: Option<&SharedIdentity>,
+    clock: &SharedClock,
+) -> anyhow::Result<Arc<Gateway>> {
+    let config = GatewayConfig {
+        data_dir: parts.data,
+        resources: parts.resources,
+        public_url: parts.public_url,
+        peer: own.map_or_else(peer, peer_with),
+        clock: clock.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        environment: Arc::new(environment::variable),
+    };
+    Gateway::new(config).context("the gateway cannot start")
+}
+
+pub fn peer() -> SharedPeer {
+    HttpPeer::shared()
+}
+
+/// A peer that knows the identity system of this process.
+pub fn peer_with(identity: &SharedIdentity) -> SharedPeer {
+    let router = identity::router::public(identity.clone());
+    match RouterPeer::new(&identity.config.issuer, router, peer()) {
+        Some(own) => Arc::new(own),
+        None => peer(),
+    }
+}
+
+/// Puts the gateway's engine on its sockets.
+pub fn serve_gateway(
+    roles: &mut Roles,
+    section: &config::Gateway,
+    sockets: Vec<TcpListener>,
+    clock: &SharedClock,
+) -> anyhow::Result<edge::Running> {
+    let gateway = roles.gateway.clone().context("the gateway is not there")?;
+    let mut listeners = Vec::new();
+    for (listen, socket) in section.listen.iter().zip(sockets) {
+        let tls = match &listen.tls {
+            None => None,
+            Some(tls) => {
+                let files = tls.certificates.iter().map(certificate_files).collect::<anyhow::Result<Vec<_>>>()?;
+                let certificates = Arc::new(Certificates::load(&files).map_err(|error| usage(error.to_string()))?);
+                roles.certificates.push((certificates.clone(), files));
+                Some(certificates)
+            }
+        };
+        listeners.push(Listener { socket, tls });
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let config = EdgeConfig {
+        workers: section.threads.unwrap_or(cores),
+        limits: limits(&section.limits),
+        trusted_proxies: section.trusted_proxies.clone(),
+        clock: clock.clone(),
+    };
+    edge::serve(config, listeners, gateway).context("the gateway cannot listen")
+}
+
+fn certificate_files(certificate: &config::Certificate) -> anyhow::Result<CertificateFiles> {
+    let Reference::File(key) = &certificate.key else {
+        return Err(usage("the key of a certificate is a file").hint("write `key: file:PATH`").into());
+    };
+    Ok(CertificateFiles { chain: certificate.certificate.clone(), key: key.clone() })
+}
+
+fn limits(given: &config::Limits) -> edge::Limits {
+    let mut limits = edge::Limits::default();
+    limits.head_bytes = given.head_bytes.unwrap_or(limits.head_bytes);
+    limits.connections = given.connections.unwrap_or(limits.connections);
+    limits.connections_per_client = given.connections_per_client.unwrap_or(limits.connections_per_client);
+    limits.head_time = given.head_time.map_or(limits.head_time, |span| span.0);
+    limits.keep_alive = given.idle_time.map_or(limits.keep_alive, |span| span.0);
+    limits
+}

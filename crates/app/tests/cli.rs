@@ -1,0 +1,147 @@
+//! What people read and scripts rely on, without a server: texts at 80 and 40 columns, exit codes, errors that say
+//! what to do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test whose premise fails must fail loudly"
+)]
+
+mod support;
+
+use std::path::Path;
+use std::process::Output;
+
+use support::{command, err, out, run, run_command, write};
+
+fn at_columns(columns: u32, folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = command(arguments);
+    command.current_dir(folder).env("COLUMNS", columns.to_string());
+    run_command(command, None)
+}
+
+fn shown(output: &Output) -> String {
+    format!("exit {}\n--- stdout\n{}--- stderr\n{}", output.status.code().unwrap(), out(output), err(output))
+}
+
+#[test]
+fn help_fits() {
+    let here = Path::new(".");
+
+    insta::assert_snapshot!("help_80", shown(&at_columns(80, here, &["--help"])));
+    let narrow = at_columns(40, here, &["-h"]);
+
+    insta::assert_snapshot!("help_40", shown(&narrow));
+    assert!(out(&narrow).lines().all(|line| line.chars().count() <= 40), "{}", out(&narrow));
+}
+
+#[test]
+fn faults_are_shown_with_file_line_and_the_word_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        &folder.path().join("resources.yaml"),
+        "kind: Client\nname: shop\nspec:\n  grantTypes: [client_credentials]\n  redirectUri: [http://127.0.0.1/]\n---\n\
+         kind: Rout\nname: a\nspec: {}\n",
+    );
+    write(&folder.path().join("client.yaml"), "kind: Client\nname: shop\nspec:\n  redirectUri: [http://127.0.0.1/]\n");
+    write(
+        &folder.path().join("cardea.yaml"),
+        "data: .\nopps: { listen: 127.0.0.1:1, adminToken: file:admin.token }\n",
+    );
+
+    insta::assert_snapshot!("check_80", shown(&at_columns(80, folder.path(), &["check", "resources.yaml"])));
+    insta::assert_snapshot!("check_client", shown(&at_columns(80, folder.path(), &["check", "client.yaml"])));
+    insta::assert_snapshot!("check_config", shown(&at_columns(80, folder.path(), &["check", "--config", "cardea.yaml"])));
+    insta::assert_snapshot!("check_json", shown(&at_columns(80, folder.path(), &["check", "resources.yaml", "--json"])));
+}
+
+#[test]
+fn a_valid_set_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        &folder.path().join("resources.yaml"),
+        "kind: Client\nname: shop\nspec: { grantTypes: [client_credentials] }\n---\nkind: User\nname: ada\nspec: { password: 'file:x' }\n",
+    );
+
+    insta::assert_snapshot!(shown(&at_columns(80, folder.path(), &["check", "."])));
+}
+
+#[test]
+fn doctor_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+
+    insta::assert_snapshot!("doctor_80", shown(&at_columns(80, folder.path(), &["doctor"])));
+    let narrow = at_columns(40, folder.path(), &["doctor"]);
+
+    insta::assert_snapshot!("doctor_40", shown(&narrow));
+    assert!(out(&narrow).lines().all(|line| line.chars().count() <= 40), "{}", out(&narrow));
+}
+
+#[test]
+fn without_a_server_the_error_says_how_to_get_one() {
+    let folder = tempfile::tempdir().unwrap();
+
+    insta::assert_snapshot!("no_server", shown(&at_columns(80, folder.path(), &["client", "list"])));
+    let nobody = ["client", "list", "--server", "http://127.0.0.1:1", "--admin-token", "env:PATH"];
+    insta::assert_snapshot!("nobody_there", shown(&at_columns(80, folder.path(), &nobody)));
+    insta::assert_snapshot!("nobody_there_json", shown(&at_columns(80, folder.path(), &[&nobody[..], &["--json"]].concat())));
+}
+
+#[test]
+fn a_token_for_administration_does_not_travel_in_the_clear() {
+    let output = run(&["client", "list", "--server", "http://cardea.example", "--admin-token", "env:PATH"], None);
+
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("without TLS"), "{}", err(&output));
+}
+
+#[test]
+fn development_mode_stays_on_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+
+    let output = at_columns(80, folder.path(), &["dev", "--address", "0.0.0.0"]);
+
+    insta::assert_snapshot!(shown(&output));
+    assert!(!folder.path().join(".cardea").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+
+    let output = at_columns(80, folder.path(), &["dev", "--port", &port.to_string()]);
+
+    assert_eq!(output.status.code(), Some(6));
+    assert!(err(&output).contains(&format!("127.0.0.1:{port}")), "{}", err(&output));
+    assert!(err(&output).contains("--port"), "{}", err(&output));
+}
+
+#[test]
+fn a_bad_configuration_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("cardea.yaml"), "gateway: { lissen: [] }\nops: { listen: 127.0.0.1:1, adminToken: file:x }\n");
+
+    insta::assert_snapshot!(shown(&at_columns(80, folder.path(), &["serve"])));
+}
+
+#[test]
+fn completions_are_made_for_each_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell], None);
+
+        assert!(output.status.success());
+        assert!(out(&output).contains("cardea"));
+    }
+}
+
+#[test]
+fn the_schema_of_resources_names_each_kind() {
+    let schema: serde_json::Value = serde_json::from_str(&out(&run(&["schema", "resources"], None))).unwrap();
+
+    for kind in ["Issuer", "Upstream", "Service", "Route"] {
+        assert!(schema[kind]["properties"]["spec"].is_object(), "{kind}");
+    }
+}

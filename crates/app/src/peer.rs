@@ -51,11 +51,7 @@ impl RouterPeer {
         let response = self.router.clone().oneshot(request).await.map_err(|never| match never {})?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, limits.body_bytes).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                PeerError::TooLarge(limits.body_bytes)
-            } else {
-                PeerError::BrokenOff
-            }
+            if error.is::<LengthLimitError>() { PeerError::TooLarge(limits.body_bytes) } else { PeerError::BrokenOff }
         })?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     }
@@ -93,9 +89,8 @@ mod tests {
     }
 
     async fn ask(url: &str) -> Result<String, PeerError> {
-        let router = Router::new()
-            .route("/a", get(|| async { "inside" }))
-            .route("/long", get(|| async { "far too long" }));
+        let router =
+            Router::new().route("/a", get(|| async { "inside" })).route("/long", get(|| async { "far too long" }));
         let peer = RouterPeer::new("http://localhost:8081", router, Arc::new(Outside)).unwrap();
         let answer = peer.call(Request::get(url).body(Bytes::new()).unwrap(), LIMITS).await?;
         Ok(String::from_utf8(answer.body().to_vec()).unwrap())
@@ -109,7 +104,12 @@ mod tests {
 
     #[tokio::test]
     async fn every_other_origin_is_outside() {
-        for url in ["http://localhost:8082/a", "https://localhost:8081/a", "http://localhost/a", "http://localhost.evil:8081/a"] {
+        for url in [
+            "http://localhost:8082/a",
+            "https://localhost:8081/a",
+            "http://localhost/a",
+            "http://localhost.evil:8081/a",
+        ] {
             assert_eq!(ask(url).await.unwrap(), "outside", "{url}");
         }
     }

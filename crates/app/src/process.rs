@@ -118,7 +118,15 @@ impl Starting {
         let ops = Ops { roles: roles.clone(), commands };
         let mut operations = Stage::default();
         operations.serve(socket, ops::router(ops, tokens));
-        Process { signals: self.signals, roles, edge: self.edge, drain: self.drain, work: self.work, operations, commands: received }
+        Process {
+            signals: self.signals,
+            roles,
+            edge: self.edge,
+            drain: self.drain,
+            work: self.work,
+            operations,
+            commands: received,
+        }
     }
 }
 

@@ -45,15 +45,18 @@ fn faults_are_shown_with_file_line_and_the_word_meant() {
          kind: Rout\nname: a\nspec: {}\n",
     );
     write(&folder.path().join("client.yaml"), "kind: Client\nname: shop\nspec:\n  redirectUri: [http://127.0.0.1/]\n");
-    write(
-        &folder.path().join("cardea.yaml"),
-        "data: .\nopps: { listen: 127.0.0.1:1, adminToken: file:admin.token }\n",
-    );
+    write(&folder.path().join("cardea.yaml"), "data: .\nopps: { listen: 127.0.0.1:1, adminToken: file:admin.token }\n");
 
     insta::assert_snapshot!("check_80", shown(&at_columns(80, folder.path(), &["check", "resources.yaml"])));
     insta::assert_snapshot!("check_client", shown(&at_columns(80, folder.path(), &["check", "client.yaml"])));
-    insta::assert_snapshot!("check_config", shown(&at_columns(80, folder.path(), &["check", "--config", "cardea.yaml"])));
-    insta::assert_snapshot!("check_json", shown(&at_columns(80, folder.path(), &["check", "resources.yaml", "--json"])));
+    insta::assert_snapshot!(
+        "check_config",
+        shown(&at_columns(80, folder.path(), &["check", "--config", "cardea.yaml"]))
+    );
+    insta::assert_snapshot!(
+        "check_json",
+        shown(&at_columns(80, folder.path(), &["check", "resources.yaml", "--json"]))
+    );
 }
 
 #[test]
@@ -85,7 +88,10 @@ fn without_a_server_the_error_says_how_to_get_one() {
     insta::assert_snapshot!("no_server", shown(&at_columns(80, folder.path(), &["client", "list"])));
     let nobody = ["client", "list", "--server", "http://127.0.0.1:1", "--admin-token", "env:PATH"];
     insta::assert_snapshot!("nobody_there", shown(&at_columns(80, folder.path(), &nobody)));
-    insta::assert_snapshot!("nobody_there_json", shown(&at_columns(80, folder.path(), &[&nobody[..], &["--json"]].concat())));
+    insta::assert_snapshot!(
+        "nobody_there_json",
+        shown(&at_columns(80, folder.path(), &[&nobody[..], &["--json"]].concat()))
+    );
 }
 
 #[test]
@@ -122,7 +128,10 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn a_bad_configuration_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
-    write(&folder.path().join("cardea.yaml"), "gateway: { lissen: [] }\nops: { listen: 127.0.0.1:1, adminToken: file:x }\n");
+    write(
+        &folder.path().join("cardea.yaml"),
+        "gateway: { lissen: [] }\nops: { listen: 127.0.0.1:1, adminToken: file:x }\n",
+    );
 
     insta::assert_snapshot!(shown(&at_columns(80, folder.path(), &["serve"])));
 }

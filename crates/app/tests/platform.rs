@@ -113,7 +113,10 @@ async fn what_is_exported_is_what_is_applied() {
 async fn removing_is_listed_and_needs_a_yes() {
     let dev = Dev::start();
     let file = dev.data.join("clients.yaml");
-    write(&file, "kind: Client\nname: gateway\nspec: { introspect: ['https://echo.internal'], events: true, displayName: The gateway }\n");
+    write(
+        &file,
+        "kind: Client\nname: gateway\nspec: { introspect: ['https://echo.internal'], events: true, displayName: The gateway }\n",
+    );
     let file = file.to_str().unwrap();
 
     let refused = dev.cardea(&["apply", "-f", file, "--prune"]);
@@ -161,8 +164,16 @@ async fn every_administration_route_wants_the_token() {
     let dev = Dev::start();
     let ops = dev.text("/ops");
     let paths = [
-        "/admin/v1", "/admin/v1/clients", "/admin/v1/users", "/admin/v1/export", "/admin/v1/keys", "/admin/v1/audit",
-        "/admin/v1/gateway/resources", "/admin/v1/gateway/apply", "/admin/v1/gateway/explain", "/admin/v1/reload",
+        "/admin/v1",
+        "/admin/v1/clients",
+        "/admin/v1/users",
+        "/admin/v1/export",
+        "/admin/v1/keys",
+        "/admin/v1/audit",
+        "/admin/v1/gateway/resources",
+        "/admin/v1/gateway/apply",
+        "/admin/v1/gateway/explain",
+        "/admin/v1/reload",
         "/admin/v1/nothing",
     ];
 
@@ -336,7 +347,8 @@ impl Apart {
         let file = self.folder.path().join("app.secret");
         write(&file, secret);
         let secret = format!("file:{}", file.display());
-        let output = run(&["token", "app", "--scope", "echo.read", "--issuer", &self.issuer, "--secret", &secret], None);
+        let output =
+            run(&["token", "app", "--scope", "echo.read", "--issuer", &self.issuer, "--secret", &secret], None);
         assert!(output.status.success(), "{}", err(&output));
         out(&output).trim().to_owned()
     }

@@ -59,7 +59,10 @@ impl Audit {
                 text(record, "act"),
                 text(record, "outcome"),
                 text(record, "actor"),
-                [text(record, "clientId"), text(record, "object")].into_iter().find(|t| !t.is_empty()).unwrap_or_default(),
+                [text(record, "clientId"), text(record, "object")]
+                    .into_iter()
+                    .find(|t| !t.is_empty())
+                    .unwrap_or_default(),
             ]
         };
         let table = Table {

@@ -24,9 +24,8 @@ impl Check {
     pub fn run(self, out: Out) -> anyhow::Result<Exit> {
         let mut faults = Vec::new();
         if let Some(path) = &self.config {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                crate::exit::usage(format!("{}: {error}", path.display()))
-            })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| crate::exit::usage(format!("{}: {error}", path.display())))?;
             if let Err(fault) = File::parse(path, &text) {
                 faults.push(fault.to_string());
             }

@@ -85,7 +85,10 @@ impl Doctor {
 fn clock() -> Finding {
     // 2026-01-01: whatever runs this program runs later than that.
     if SystemClock::default().now().seconds() < 1_767_225_600 {
-        return Finding::fault("the clock of this machine is wrong", "set it, and keep it set (chrony or systemd-timesyncd)");
+        return Finding::fault(
+            "the clock of this machine is wrong",
+            "set it, and keep it set (chrony or systemd-timesyncd)",
+        );
     }
     Finding::fine("the clock looks right")
 }
@@ -172,7 +175,8 @@ fn examine_gateway(gateway: &Gateway) -> Vec<Finding> {
             "add `tls`, or see that only a TLS proxy reaches it",
         ));
     }
-    for certificate in gateway.listen.iter().filter_map(|listen| listen.tls.as_ref()).flat_map(|tls| &tls.certificates) {
+    for certificate in gateway.listen.iter().filter_map(|listen| listen.tls.as_ref()).flat_map(|tls| &tls.certificates)
+    {
         findings.push(secret("a certificate's key", &certificate.key, 1, None));
     }
     findings.extend(proxies("gateway.trustedProxies", &gateway.trusted_proxies));
@@ -195,7 +199,10 @@ fn examine_gateway(gateway: &Gateway) -> Vec<Finding> {
 fn proxies(key: &str, networks: &[ipnet::IpNet]) -> Option<Finding> {
     let all = networks.iter().any(|network| network.prefix_len() == 0);
     all.then(|| {
-        Finding::fault(format!("`{key}` trusts everybody"), "name the addresses of your proxies: anyone can write X-Forwarded-For")
+        Finding::fault(
+            format!("`{key}` trusts everybody"),
+            "name the addresses of your proxies: anyone can write X-Forwarded-For",
+        )
     })
 }
 

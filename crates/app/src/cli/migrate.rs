@@ -20,9 +20,10 @@ pub struct Migrate {
 impl Migrate {
     pub async fn run(self, out: Out) -> anyhow::Result<Exit> {
         let file = File::load(&self.config)?;
-        let section = file.identity.as_ref().ok_or_else(|| {
-            usage("the configuration has no section `identity:`, so there is no database to migrate")
-        })?;
+        let section = file
+            .identity
+            .as_ref()
+            .ok_or_else(|| usage("the configuration has no section `identity:`, so there is no database to migrate"))?;
         let config = wire::identity_config(section, &file.data)?;
         if matches!(section.database, Database::Sqlite) {
             std::fs::create_dir_all(&file.data)?;

@@ -116,7 +116,9 @@ fn step(server: &Server, change: &Value) -> Step {
             keys.sort();
             keys.dedup();
             let differ = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
-            differ.map(|key| format!("{key}: {} → {}", short(before.get(key)), short(after.get(key)))).collect::<Vec<_>>()
+            differ
+                .map(|key| format!("{key}: {} → {}", short(before.get(key)), short(after.get(key))))
+                .collect::<Vec<_>>()
         }
         _ => Vec::new(),
     };

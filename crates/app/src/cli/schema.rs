@@ -24,9 +24,9 @@ impl Schema {
     pub fn run(self, out: Out) -> anyhow::Result<Exit> {
         let schema = match self.file {
             File::Config => crate::config::schema(),
-            File::Resources => {
-                Value::Object(catalog::schemas().into_iter().map(|(kind, schema)| (kind.to_owned(), schema)).collect::<Map<_, _>>())
-            }
+            File::Resources => Value::Object(
+                catalog::schemas().into_iter().map(|(kind, schema)| (kind.to_owned(), schema)).collect::<Map<_, _>>(),
+            ),
         };
         out.line(serde_json::to_string_pretty(&schema)?)?;
         Ok(Exit::Done)

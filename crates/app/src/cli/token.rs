@@ -44,9 +44,7 @@ pub struct Token {
 #[derive(Debug, Subcommand)]
 enum Act {
     /// Revoke an access or refresh token, read from stdin if it is not given
-    Revoke {
-        token: Option<String>,
-    },
+    Revoke { token: Option<String> },
 }
 
 impl Token {

@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 
-pub use fault::Fault;
 pub use catalog::Span;
+pub use fault::Fault;
 pub use words::Reference;
 
 use crate::exit::usage;
@@ -261,7 +261,8 @@ impl File {
         });
         self.gateway = self.gateway.map(|mut gateway| {
             gateway.resources = gateway.resources.map(|path| folder.join(path));
-            for certificate in gateway.listen.iter_mut().filter_map(|l| l.tls.as_mut()).flat_map(|t| &mut t.certificates)
+            for certificate in
+                gateway.listen.iter_mut().filter_map(|l| l.tls.as_mut()).flat_map(|t| &mut t.certificates)
             {
                 certificate.certificate = folder.join(&certificate.certificate);
                 certificate.key = certificate.key.clone().within(folder);
@@ -283,7 +284,9 @@ impl File {
                 && issuer.password().is_none();
             if !plain || identity.issuer.ends_with('/') {
                 // OpenID Connect Discovery 1.0 §3: no query or fragment; compared character by character, so no slash either.
-                return Err("`identity.issuer` is an http or https URL without query, fragment or trailing slash".into());
+                return Err(
+                    "`identity.issuer` is an http or https URL without query, fragment or trailing slash".into()
+                );
             }
         }
         if let Some(gateway) = &self.gateway {

@@ -35,10 +35,7 @@ fn paths_are_seen_from_the_folder_of_the_file() {
 fn an_unknown_key_is_shown_with_its_place_and_the_word_meant() {
     let wrong = GOOD.replace("masterKey", "masterkey");
 
-    assert_eq!(
-        refused(&wrong),
-        "/etc/cardea/cardea.yaml:7:3: unknown key `masterkey`; did you mean `masterKey`?"
-    );
+    assert_eq!(refused(&wrong), "/etc/cardea/cardea.yaml:7:3: unknown key `masterkey`; did you mean `masterKey`?");
 }
 
 #[test]
@@ -68,7 +65,9 @@ fn a_literal_secret_is_refused_and_not_repeated() {
 
 #[test]
 fn an_issuer_with_a_trailing_slash_is_refused() {
-    assert!(refused(&GOOD.replace("issuer: http://localhost:8081", "issuer: http://localhost:8081/")).contains("issuer"));
+    assert!(
+        refused(&GOOD.replace("issuer: http://localhost:8081", "issuer: http://localhost:8081/")).contains("issuer")
+    );
 }
 
 #[test]

@@ -45,9 +45,7 @@ impl Reference {
                     .hint("make the file, readable by this user alone (chmod 600)")
             })?,
             Self::Env(name) => environment::variable(name)
-                .ok_or_else(|| {
-                    usage(format!("the secret `{self}` is missing")).hint("set that environment variable")
-                })?
+                .ok_or_else(|| usage(format!("the secret `{self}` is missing")).hint("set that environment variable"))?
                 .into_bytes(),
         };
         while matches!(bytes.last(), Some(b'\n' | b'\r')) {

@@ -23,7 +23,9 @@ impl Folder {
         let lock = private_file(&path.join("lock"), false)?;
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             let message = format!("another `cardea dev` runs with {}", path.display());
-            return Err(Failure::new(Exit::Failed, message).hint("stop it, or give this one its own: --data DIR").into());
+            return Err(Failure::new(Exit::Failed, message)
+                .hint("stop it, or give this one its own: --data DIR")
+                .into());
         }
         let folder = Self { path: path.canonicalize()?, _lock: lock };
         for inner in ["secrets", "resources", "gateway"] {

@@ -35,14 +35,16 @@ impl Instance {
             Ok(text) => text,
             Err(_) => return Ok(None),
         };
-        let mut instance: Self = serde_json::from_str(&text)
-            .map_err(|_| usage(format!("{} is not understood", data.join(FILE).display())).hint("start `cardea dev` again"))?;
+        let mut instance: Self = serde_json::from_str(&text).map_err(|_| {
+            usage(format!("{} is not understood", data.join(FILE).display())).hint("start `cardea dev` again")
+        })?;
         instance.folder = data.to_owned();
         Ok(Some(instance))
     }
 
     pub fn admin_token(&self) -> anyhow::Result<Secret<String>> {
-        self.secret("secrets/admin.token")?.ok_or_else(|| usage("the administration token of this folder is gone").into())
+        self.secret("secrets/admin.token")?
+            .ok_or_else(|| usage("the administration token of this folder is gone").into())
     }
 
     pub fn client_secret(&self, client: &str) -> anyhow::Result<Secret<String>> {

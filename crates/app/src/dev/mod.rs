@@ -41,7 +41,9 @@ impl Ports {
     pub fn new(address: IpAddr, first: u16) -> anyhow::Result<Self> {
         if !address.is_loopback() {
             return Err(usage(format!("`cardea dev` listens on this machine only, not on {address}"))
-                .hint("for other machines write a cardea.yaml and run `cardea serve`; `cardea doctor` says what it needs")
+                .hint(
+                    "for other machines write a cardea.yaml and run `cardea serve`; `cardea doctor` says what it needs",
+                )
                 .into());
         }
         if first == 0 || first.checked_add(5).is_none() {
@@ -53,7 +55,10 @@ impl Ports {
     fn bind(&self, port: u16, what: &str) -> anyhow::Result<TcpListener> {
         net::bind(SocketAddr::new(self.address, port), what).map_err(|error| {
             Failure::new(Exit::Failed, format!("{error:#}"))
-                .hint(format!("stop what holds it, or take other ports: cardea dev --port {}", self.gateway.saturating_add(100)))
+                .hint(format!(
+                    "stop what holds it, or take other ports: cardea dev --port {}",
+                    self.gateway.saturating_add(100)
+                ))
                 .into()
         })
     }
@@ -85,7 +90,10 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     starting.identity(identity_config(&instance, &folder)?, identity_socket).await?;
     let identity = starting.roles.identity.clone().ok_or_else(|| usage("identity did not start"))?;
     let sample = sample::prepare(&identity, &folder).await?;
-    starting.serve(echo_socket, echo::router(&instance.issuer, sample::AUDIENCE, wire::peer_with(&identity), clock.clone()));
+    starting.serve(
+        echo_socket,
+        echo::router(&instance.issuer, sample::AUDIENCE, wire::peer_with(&identity), clock.clone()),
+    );
 
     let secret = folder.at(&format!("secrets/{}.secret", sample::GATEWAY));
     folder.write("resources/generated.yaml", &sample::generated(&instance.issuer, &echo_url, &secret))?;

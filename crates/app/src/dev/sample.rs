@@ -39,9 +39,9 @@ pub async fn prepare(identity: &SharedIdentity, folder: &Folder) -> anyhow::Resu
         changes.map_err(|error| anyhow!("the sample is refused: {error:?}"))?;
     }
     for (client, secret) in [(CLIENT, &sample.client_secret), (GATEWAY, &sample.gateway_secret)] {
-        clients::ensure_secret(&mut cx, &ClientId::from(client), secret)
-            .await
-            .with_context(|| format!("the secret of {client} cannot be set; `cardea client secret remove` makes room"))?;
+        clients::ensure_secret(&mut cx, &ClientId::from(client), secret).await.with_context(|| {
+            format!("the secret of {client} cannot be set; `cardea client secret remove` makes room")
+        })?;
     }
     cx.commit().await?;
     set_password(identity, &sample.password).await?;
@@ -82,8 +82,7 @@ async fn missing(cx: &mut Cx, documents: Vec<Document>) -> anyhow::Result<Vec<Do
 }
 
 fn documents() -> Vec<Document> {
-    let document =
-        |kind: &str, name: &str, spec| Document { kind: kind.to_owned(), name: name.to_owned(), spec };
+    let document = |kind: &str, name: &str, spec| Document { kind: kind.to_owned(), name: name.to_owned(), spec };
     vec![
         document("ResourceServer", "echo", json!({"audience": AUDIENCE, "description": "The sample API"})),
         document(
@@ -109,16 +108,8 @@ fn documents() -> Vec<Document> {
                 "attributes": {"account_nr": "4711-0815"},
             }),
         ),
-        document(
-            "Client",
-            GATEWAY,
-            json!({"displayName": "The gateway", "introspect": [AUDIENCE], "events": true}),
-        ),
-        document(
-            "User",
-            USER,
-            json!({"name": "Dana Example", "email": "dana@example.com"}),
-        ),
+        document("Client", GATEWAY, json!({"displayName": "The gateway", "introspect": [AUDIENCE], "events": true})),
+        document("User", USER, json!({"name": "Dana Example", "email": "dana@example.com"})),
     ]
 }
 

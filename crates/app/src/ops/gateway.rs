@@ -132,9 +132,12 @@ fn placed(fault: &Fault, brought: &[Resource], set: &Set) -> FieldError {
     let detail = fault.message.clone();
     // The gateway counts lines in the text that it was given, where each document is known by its first line.
     let parsed = catalog::parse("apply", &catalog::export(brought)).unwrap_or_default();
-    let here = |resource: &&Resource| resource.source.file == fault.source_at.file && resource.source.line <= fault.source_at.line;
+    let here = |resource: &&Resource| {
+        resource.source.file == fault.source_at.file && resource.source.line <= fault.source_at.line
+    };
     let found = parsed.iter().filter(here).max_by_key(|resource| resource.source.line);
-    let index = found.and_then(|found| set.resources.iter().position(|one| one.kind == found.kind && one.name == found.name));
+    let index =
+        found.and_then(|found| set.resources.iter().position(|one| one.kind == found.kind && one.name == found.name));
     match index {
         Some(index) => FieldError { pointer: format!("/resources/{index}{}", fault.pointer), detail },
         None => FieldError { pointer: fault.pointer.clone(), detail: format!("{}: {detail}", fault.source_at) },
@@ -164,7 +167,13 @@ mod tests {
 
     fn there() -> Vec<Resource> {
         let mut all = catalog::parse("/etc/cardea/a.yaml", "kind: Service\nname: a\nspec: { upstream: u }\n").unwrap();
-        all.extend(catalog::parse("applied.yaml", "kind: Service\nname: b\nspec: { upstream: u }\n---\nkind: Route\nname: r\nspec: { x: y }\n").unwrap());
+        all.extend(
+            catalog::parse(
+                "applied.yaml",
+                "kind: Service\nname: b\nspec: { upstream: u }\n---\nkind: Route\nname: r\nspec: { x: y }\n",
+            )
+            .unwrap(),
+        );
         all
     }
 

@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn what_is_degraded_is_named_and_served() {
-        assert_eq!(report(&[check(State::Fine), check(State::Degraded)]), "[+] gateway: resources: set 1\n[!] gateway: resources: set 1\nok\n");
+        assert_eq!(
+            report(&[check(State::Fine), check(State::Degraded)]),
+            "[+] gateway: resources: set 1\n[!] gateway: resources: set 1\nok\n"
+        );
         assert_eq!(report(&[check(State::Down)]), "[-] gateway: resources: set 1\nnot ready\n");
     }
 }

@@ -167,12 +167,8 @@ pub fn run(arguments: &[&str], input: Option<&str>) -> Output {
 }
 
 pub fn run_command(mut command: Command, input: Option<&str>) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     let mut stdin = child.stdin.take().expect("stdin");
     let _not_read = stdin.write_all(input.unwrap_or_default().as_bytes());
     drop(stdin);

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::answer::{AdminCx, AdminError, Answer, Body, ok};
 use super::documents::{KINDS, read, written};
+use crate::Cx;
 use crate::accounts::{self, UserSpec};
 use crate::applied::Applied;
 use crate::clients::{self, ClientSpec};
 use crate::scopes::{self, ResourceServerSpec, ScopeSpec};
-use crate::Cx;
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -22,7 +22,8 @@ pub fn key_of(kind: &str) -> Option<&'static str> {
 
 /// The spec as the slice reads it.
 pub fn read<T: DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> Result<T, AdminError> {
-    let fault = |pointer: &str, detail: String| AdminError::invalid(vec![FieldError { pointer: pointer.to_owned(), detail }]);
+    let fault =
+        |pointer: &str, detail: String| AdminError::invalid(vec![FieldError { pointer: pointer.to_owned(), detail }]);
     let key = key_of(kind).ok_or_else(|| fault("/kind", format!("`{kind}` is not a kind of the identity system")))?;
     let Value::Object(members) = spec else { return Err(fault("/spec", "must be an object".to_owned())) };
     if members.get(key).is_some_and(|given| given != name) {

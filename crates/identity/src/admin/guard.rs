@@ -57,9 +57,10 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 fn refuse() -> Response {
-    let mut response: Response = Problem::new(StatusCode::UNAUTHORIZED, "admin-token", "an administration token is needed")
-        .detail("send it as `Authorization: Bearer …`")
-        .into_response();
+    let mut response: Response =
+        Problem::new(StatusCode::UNAUTHORIZED, "admin-token", "an administration token is needed")
+            .detail("send it as `Authorization: Bearer …`")
+            .into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"admin\""));
     response
 }

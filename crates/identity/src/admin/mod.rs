@@ -37,7 +37,10 @@ fn list() -> Vec<(&'static str, MethodRouter<SharedIdentity>)> {
         ("/admin/v1/apply", post(apply::apply_resources)),
         ("/admin/v1/export", get(apply::export_resources)),
         ("/admin/v1/clients", get(clients::list_clients)),
-        ("/admin/v1/clients/{client}", get(clients::show_client).put(clients::put_client).delete(clients::delete_client)),
+        (
+            "/admin/v1/clients/{client}",
+            get(clients::show_client).put(clients::put_client).delete(clients::delete_client),
+        ),
         ("/admin/v1/clients/{client}/disable", post(clients::disable_client)),
         ("/admin/v1/clients/{client}/enable", post(clients::enable_client)),
         ("/admin/v1/clients/{client}/grants", get(grants::list_grants_of_client)),
@@ -55,9 +58,7 @@ fn list() -> Vec<(&'static str, MethodRouter<SharedIdentity>)> {
         ("/admin/v1/resource-servers", get(scopes::list_resource_servers)),
         (
             "/admin/v1/resource-servers/{name}",
-            get(scopes::show_resource_server)
-                .put(scopes::put_resource_server)
-                .delete(scopes::delete_resource_server),
+            get(scopes::show_resource_server).put(scopes::put_resource_server).delete(scopes::delete_resource_server),
         ),
         ("/admin/v1/keys", get(keys::list_keys)),
         ("/admin/v1/keys/rotate", post(keys::rotate_keys)),

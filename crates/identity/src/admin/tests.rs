@@ -23,10 +23,8 @@ struct Answer {
 }
 
 async fn send(p: &Platform, request: Request<Body>) -> Answer {
-    let tokens = AdminTokens::new(vec![
-        ("root".to_owned(), Secret::from(TOKEN)),
-        ("nobody".to_owned(), Secret::from("")),
-    ]);
+    let tokens =
+        AdminTokens::new(vec![("root".to_owned(), Secret::from(TOKEN)), ("nobody".to_owned(), Secret::from(""))]);
     let response = guard(routes(p.identity.clone()), tokens).oneshot(request).await.unwrap();
     let status = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -70,7 +68,9 @@ fn shop() -> Value {
 
 fn changes(answer: &Value) -> Vec<String> {
     let all = answer["changes"].as_array().unwrap();
-    all.iter().map(|change| format!("{} {}", change["change"].as_str().unwrap(), change["name"].as_str().unwrap())).collect()
+    all.iter()
+        .map(|change| format!("{} {}", change["change"].as_str().unwrap(), change["name"].as_str().unwrap()))
+        .collect()
 }
 
 store_test!(every_route_wants_the_token, MIGRATIONS, |db: TestDb| async move {
@@ -79,7 +79,9 @@ store_test!(every_route_wants_the_token, MIGRATIONS, |db: TestDb| async move {
     for (path, _) in list() {
         let path = path.replace(['{', '}'], "x");
         for method in ["GET", "PUT", "POST", "DELETE"] {
-            for bad in [None, Some("Bearer wrong"), Some("Bearer "), Some("Bearer"), Some("Basic Y2FkOg=="), Some(TOKEN)] {
+            for bad in
+                [None, Some("Bearer wrong"), Some("Bearer "), Some("Bearer"), Some("Basic Y2FkOg=="), Some(TOKEN)]
+            {
                 let mut request = request(method, &path, &json!({}));
                 if let Some(bad) = bad {
                     request = request.header(header::AUTHORIZATION, bad);

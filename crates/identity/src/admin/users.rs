@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::answer::{AdminCx, AdminError, Answer, Body, Paging, done, ok, page};
 use super::clients::created_if_asked;
 use super::documents::{read, written};
+use crate::Cx;
 use crate::accounts::{self, User, UserSpec};
 use crate::sessions::{self, Session};
-use crate::Cx;
 
 pub async fn list_users(AdminCx(mut cx): AdminCx, Query(paging): Query<Paging>) -> Answer {
     let after = paging.cursor.as_deref().unwrap_or_default();

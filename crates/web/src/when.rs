@@ -29,11 +29,17 @@ pub fn when(time: Time, now: Time) -> When {
 }
 
 fn relative(time: Time, now: Time) -> String {
-    const UNITS: &[(u64, &str)] =
-        &[(365 * 86_400, "year"), (30 * 86_400, "month"), (86_400, "day"), (3_600, "hour"), (60, "minute")];
+    /// From how many seconds on a unit is used, and its length.
+    const UNITS: &[(u64, u64, &str)] = &[
+        (2 * 365 * 86_400, 365 * 86_400, "year"),
+        (120 * 86_400, 30 * 86_400, "month"),
+        (86_400, 86_400, "day"),
+        (3_600, 3_600, "hour"),
+        (60, 60, "minute"),
+    ];
     let future = time > now;
     let seconds = if future { time.since(now) } else { now.since(time) }.as_secs();
-    let Some((size, unit)) = UNITS.iter().find(|(size, _)| seconds >= *size) else {
+    let Some((_, size, unit)) = UNITS.iter().find(|(from, ..)| seconds >= *from) else {
         return if future { "in less than a minute" } else { "just now" }.to_owned();
     };
     let count = seconds / size;

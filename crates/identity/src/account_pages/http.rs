@@ -20,6 +20,7 @@ const NOTICES: &[&str] = &["notice_grant_revoked", "notice_session_ended", "noti
 
 pub fn routes() -> Router<SharedIdentity> {
     Router::new()
+        .route("/", get(to_account))
         .route("/account", get(show_account))
         .route("/account/grants/revoke", post(revoke_grant))
         .route("/account/sessions/end", post(end_session))
@@ -53,6 +54,11 @@ async fn form(cx: &mut Cx, headers: &HeaderMap, body: &[u8]) -> Result<Option<(F
 
 fn to(cx: &Cx, path: &str) -> Response {
     cx.identity.kit.redirect(&cx.identity.kit.path(path))
+}
+
+/// `GET /`: a person who comes to the issuer itself.
+async fn to_account(cx: Cx) -> Response {
+    to(&cx, "/account")
 }
 
 /// `GET /account`

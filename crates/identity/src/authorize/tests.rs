@@ -1,8 +1,10 @@
+use testkit::Browser;
 use testkit::db::TestDb;
 use testkit::store_test;
 
 use crate::MIGRATIONS;
-use crate::clients::{ApplicationType, ClientSpec, Consent, GrantType};
+use crate::clients::{ApplicationType, AuthMethod, ClientSpec, Consent, GrantType};
+use crate::router;
 use crate::tests::people::{CALLBACK, CHALLENGE, PASSWORD, World, fill_in, request, shop, sign_in};
 use crate::tests::platform::ISSUER;
 
@@ -362,4 +364,69 @@ store_test!(no_page_can_be_framed_cached_or_scripted, MIGRATIONS, |db: TestDb| a
         assert_eq!(page.header("referrer-policy"), "no-referrer");
         assert!(!page.body.contains("<script") && !page.body.contains(" style="), "{url}");
     }
+});
+
+// Development without TLS: browsers refuse `__Host-` and `Secure` cookies there.
+store_test!(a_plain_http_issuer_has_plain_cookies, MIGRATIONS, |db: TestDb| async move {
+    let w = World::with(db, |config| config.issuer = "http://localhost:8081".to_owned()).await;
+    let mut browser = Browser::new(router::public(w.p.identity.clone()), "http://localhost:8081");
+
+    let page = browser.get(&request(&[])).await;
+    let page = fill_in(&mut browser, &page, "alice", PASSWORD).await;
+    let page = browser.submit(&page, "consent", &[("action", "allow")]).await;
+
+    assert_eq!(page.parameter("iss").as_deref(), Some("http://localhost:8081"));
+    let names: Vec<&str> = browser.cookies.keys().map(String::as_str).collect();
+    assert_eq!(names, ["cardea-browser", "cardea-device", "cardea-session"]);
+});
+
+store_test!(an_issuer_with_a_path_keeps_to_it, MIGRATIONS, |db: TestDb| async move {
+    let w = World::with(db, |config| config.issuer = "https://id.example/auth".to_owned()).await;
+    let app = axum::Router::new().nest("/auth", router::public(w.p.identity.clone()));
+    let mut browser = Browser::new(app, ISSUER);
+
+    let page = browser.get(&format!("/auth{}", request(&[]))).await;
+    assert!(page.body.contains("href=\"/auth/assets/cardea-"));
+    let page = fill_in(&mut browser, &page, "alice", PASSWORD).await;
+    let page = browser.submit(&page, "consent", &[("action", "allow")]).await;
+
+    assert_eq!(page.parameter("iss").as_deref(), Some("https://id.example/auth"));
+    assert_eq!(browser.get("/auth").await.text("h1"), "Your account");
+});
+
+// R21: no name that the request brings gets into a page or an address.
+store_test!(the_request_names_no_host, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let mut browser = w.browser.another();
+    for name in ["host", "x-forwarded-host", "forwarded", "x-original-url", "x-forwarded-proto", "x-forwarded-prefix"] {
+        let mut browser = browser.another().with(name, "evil.example");
+        for url in [request(&[]), "/login".to_owned(), "/account".to_owned(), "/logout".to_owned()] {
+            let page = browser.get_once(&url).await;
+            let location = page.location().unwrap_or_default();
+            assert!(!page.body.contains("evil.example") && !location.contains("evil.example"), "{name} {url}");
+        }
+    }
+    assert_eq!(browser.get("/login").await.text("h1"), "Sign in");
+});
+
+store_test!(a_code_is_good_for_tokens_and_its_id_token_signs_out, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    w.p.apply(&ClientSpec { token_endpoint_auth_method: AuthMethod::None, ..shop() }).await;
+    let mut browser = w.consented().await;
+    let code = browser.get(&request(&[])).await.parameter("code").unwrap();
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("client_id", "shop"),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ];
+    let fields: Vec<(String, String)> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+
+    let answer = browser.another().post_once("/token", &fields).await;
+    let tokens: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let id_token = tokens["id_token"].as_str().unwrap_or_else(|| panic!("{}", answer.body));
+    browser.get(&format!("/logout?id_token_hint={id_token}")).await;
+
+    assert_eq!(browser.get("/account").await.text("h1"), "Sign in");
 });

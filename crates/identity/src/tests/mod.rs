@@ -8,6 +8,7 @@ mod grants;
 mod introspection;
 mod keys;
 mod metadata;
+mod pages;
 pub(crate) mod people;
 pub(crate) mod platform;
 mod refresh;

@@ -7,5 +7,6 @@ mod flow;
 mod forging;
 mod house;
 mod revocations;
+mod wire;
 
 use house::{House, Sent};

@@ -82,6 +82,11 @@ pub(super) async fn local(core: &Core, token: &str, audience: &Audience) -> Resu
     Ok(Told { kid: verified.header.kid, claims: verified.claims, jwt: Some(token.to_owned()) })
 }
 
+/// Whether the issuer has signed this, for whomever it is meant.
+pub(super) async fn is_signed_by(core: &Core, jwt: &str) -> Result<bool, NoFacts> {
+    Ok(core.keys.verify(core, jwt, &expected(core, &[])).await?.is_ok())
+}
+
 async fn inner_jwt(core: &Core, jwt: &str, audience: &Audience) -> Result<Told, NoFacts> {
     let verified = verify(core, jwt, audience).await?.map_err(|rejected| untrusted(&rejected))?;
     Ok(Told { kid: verified.header.kid, claims: verified.claims, jwt: Some(jwt.to_owned()) })
@@ -89,22 +94,26 @@ async fn inner_jwt(core: &Core, jwt: &str, audience: &Audience) -> Result<Told, 
 
 async fn verify(core: &Core, jwt: &str, audience: &Audience) -> Result<Result<Verified, Rejected>, NoFacts> {
     let types: Vec<&str> = core.spec.types.iter().map(String::as_str).collect();
-    let expected = Expected {
-        types: &types,
-        issuer: Some(core.spec.issuer.as_str()),
-        // Looked at below: the issuer's configuration may allow more than one.
-        audience: None,
-        algorithms: &core.algorithms,
-        now: core.clock.now(),
-        leeway: core.spec.clock_leeway.0,
-        expiry_required: true,
-    };
+    // The audience is looked at below: the issuer's configuration may allow more than one.
+    let expected = expected(core, &types);
     let verified = core.keys.verify(core, jwt, &expected).await?;
     Ok(verified.and_then(
         |verified| {
             if is_for(core, &verified.claims, audience) { Ok(verified) } else { Err(Rejected::Audience) }
         },
     ))
+}
+
+fn expected<'a>(core: &'a Core, types: &'a [&'a str]) -> Expected<'a> {
+    Expected {
+        types,
+        issuer: Some(core.spec.issuer.as_str()),
+        audience: None,
+        algorithms: &core.algorithms,
+        now: core.clock.now(),
+        leeway: core.spec.clock_leeway.0,
+        expiry_required: true,
+    }
 }
 
 /// RFC 9701 §5: the answer itself is signed for us; what it says is as in RFC 7662.

@@ -224,11 +224,13 @@ impl Core {
         None
     }
 
-    /// The form of Cardea's handles can be tested here: junk costs the issuer nothing.
+    /// The form of Cardea's handles can be tested here: junk costs the issuer nothing. A JWT (some
+    /// clients get those as access tokens) is looked at before the question is sent.
     fn may_be_ours(&self, token: &str) -> bool {
-        let Some(spec) = &self.spec.introspection else {
-            return token.bytes().filter(|byte| *byte == b'.').count() == 2;
-        };
+        if is_jwt(token) {
+            return true;
+        }
+        let Some(spec) = &self.spec.introspection else { return false };
         match &spec.token_prefix {
             Some(prefix) => base::handle::is_well_formed(prefix, token),
             None => {
@@ -237,6 +239,12 @@ impl Core {
                 prefix.is_none_or(|prefix| base::handle::is_well_formed(prefix, token))
             }
         }
+    }
+
+    /// Whether the form of the issuer's handles is known, so that other opaque tokens are junk.
+    pub(super) fn knows_its_handles(&self) -> bool {
+        let configured = self.spec.introspection.as_ref().is_some_and(|spec| spec.token_prefix.is_some());
+        configured || self.discovery.known().is_some_and(|known| known.access_token_prefix.is_some())
     }
 
     async fn ask(self: &Arc<Self>, key: Key, token: &str, audience: &Audience) -> Result<Arc<Entry>, NoFacts> {
@@ -271,6 +279,10 @@ impl Core {
             Err(_) => {}
         }
     }
+}
+
+pub(super) fn is_jwt(token: &str) -> bool {
+    token.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 fn outcome(answer: &Result<Arc<Entry>, NoFacts>) -> &'static str {

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response};
 
 use super::NoFacts;
 use super::answer::{self, Told};
-use super::authority::{Audience, Core};
+use super::authority::{Audience, Core, is_jwt};
 use super::cache::Entry;
 use super::cache_control::{Keep, keep};
 use super::facts::Facts;
@@ -30,6 +30,10 @@ pub(super) async fn ask(core: &Core, token: &Secret<String>, audience: &Audience
     let sent_ms = core.clock.monotonic_ms();
     let (told, keep) = match &core.spec.introspection {
         Some(spec) => {
+            if is_jwt(token.expose()) && core.knows_its_handles() && !answer::is_signed_by(core, token.expose()).await?
+            {
+                return Err(NoFacts::Junk);
+            }
             let response = send(core, spec, token, audience).await?;
             let told = answer::read(core, spec.form, &response, audience).await?;
             (told, keep(response.headers()))

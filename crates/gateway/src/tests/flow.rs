@@ -119,6 +119,9 @@ async fn junk_costs_no_question_where_the_form_of_tokens_is_known() {
     }
     assert_eq!(house.issuer.asked(), 0);
     assert_eq!(house.call(&good).await.status(), 200);
+    // A JWT access token of the issuer is no junk; only the issuer knows whether it is still active.
+    assert_eq!(house.call(&house.issuer.jwt(&json!({"jti": "another"}))).await.status(), 200);
+    assert_eq!(house.issuer.asked(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

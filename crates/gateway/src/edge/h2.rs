@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TE};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TE};
 use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -225,6 +225,7 @@ fn receive(parts: http::request::Parts, peer: Peer, tls: bool, limits: &Limits) 
         _ => return Err(Refusal::bad("there is more than one Content-Length")),
     };
     let te_trailers = lists_token(&headers, TE, "trailers");
+    join_cookies(&mut headers)?;
     strip_connection_fields(&mut headers);
     Ok(Received {
         method,
@@ -240,8 +241,18 @@ fn receive(parts: http::request::Parts, peer: Peer, tls: bool, limits: &Limits) 
     })
 }
 
+/// HTTP/2 may send a cookie in pieces; everybody else wants one field (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pieces.len() > 1 {
+        let joined = HeaderValue::from_bytes(&pieces.join(b"; ".as_slice()));
+        headers.insert(COOKIE, joined.map_err(|_| Refusal::bad("the value of a field holds a control character"))?);
+    }
+    Ok(())
+}
+
 /// `:authority`, or `Host` where there is none; both only if they say the same (RFC 9113 §8.3.1).
-fn authority(uri: &http::Uri, headers: &http::HeaderMap) -> Result<String, Refusal> {
+fn authority(uri: &http::Uri, headers: &HeaderMap) -> Result<String, Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (host, None) => host,

@@ -83,6 +83,11 @@ async fn forward_to_upstream<P: Pipeline>(
     }
     finish.outcome.status = response.status();
     strip_connection_fields(response.headers_mut());
+    // How long the body is, is said by whoever writes it; an upstream's word stands only where there
+    // is none to measure.
+    if received.method != Method::HEAD && response.status() != StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     forward.clean(response.headers_mut());
     finish.exchange.dress(response.headers_mut());
     let passage = super::body::Passage { upload: outgoing.upload, lease, place };

@@ -1,6 +1,7 @@
 //! The head of a request, read strictly (RFC 9112 §2–§6): what two readers could understand in two
 //! ways is refused, since that is what request smuggling lives on.
 
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ pub(super) struct Parsed {
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
 }
+
+/// `Limits::head_fields` may not be more.
+const MOST_FIELDS: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -56,9 +60,10 @@ pub(super) fn parse(head: &Bytes, peer: IpAddr, tls: bool, limits: &Limits) -> R
     if head.starts_with(b"\r\n") {
         return Err(Refusal::bad("there is an empty line before the request"));
     }
-    let mut fields = vec![httparse::EMPTY_HEADER; limits.head_fields];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(head) {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let fields = fields.get_mut(..limits.head_fields.min(MOST_FIELDS)).unwrap_or_default();
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, fields) {
         Ok(httparse::Status::Complete(end)) if end == head.len() => {}
         Ok(_) => return Err(Refusal::bad("the head is not whole")),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HEAD_TOO_LARGE),
@@ -205,5 +210,68 @@ fn expectation(headers: &HeaderMap, version: Version) -> Result<bool, Refusal> {
         (Some(_), _) if version != Version::HTTP_11 => Ok(false),
         (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
         _ => Err(Refusal::EXPECTATION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(head: &[u8]) -> Result<Parsed, Refusal> {
+        parse(&Bytes::copy_from_slice(head), IpAddr::from([127, 0, 0, 1]), false, &Limits::default())
+    }
+
+    /// Pieces of heads that readers have disagreed about.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("Content-Length: 5\r\n".to_owned()),
+            Just("Content-Length: 0\r\n".to_owned()),
+            Just("Transfer-Encoding: chunked\r\n".to_owned()),
+            Just("Transfer-Encoding: xchunked\r\n".to_owned()),
+            Just("Host: b\r\n".to_owned()),
+            Just("Connection: close\r\n".to_owned()),
+            Just("X: y\r\n".to_owned()),
+            Just(" folded\r\n".to_owned()),
+            Just("\r".to_owned()),
+            Just("\n".to_owned()),
+            Just("\0".to_owned()),
+            "[ -~]{0,12}\r\n",
+            "[a-zA-Z-]{1,8}: [ -~]{0,8}\r\n",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever is taken has one Host, one way to find its end, and only line ends of CR LF.
+        #[test]
+        fn what_is_taken_can_be_read_in_one_way(
+            line in prop_oneof![Just("POST / HTTP/1.1\r\n".to_owned()), "[ -~]{0,20}\r\n"],
+            before in proptest::collection::vec(piece(), 0..3),
+            after in proptest::collection::vec(piece(), 0..3),
+        ) {
+            let head = format!("{line}{}Host: a\r\n{}\r\n", before.concat(), after.concat());
+            if let Ok(parsed) = read(head.as_bytes()) {
+                let lower = head.to_ascii_lowercase();
+                let count = |name: &str| lower.matches(&format!("\n{name}:")).count();
+                prop_assert!(count("host") == 1, "{head:?}");
+                prop_assert!(count("content-length") + count("transfer-encoding") <= 1, "{head:?}");
+                let rest = head.replace("\r\n", "");
+                prop_assert!(!rest.contains(['\r', '\n', '\0']), "{head:?}");
+                prop_assert!(!head.contains("\r\n ") && !head.contains("\r\n\t"), "{head:?}");
+                let chunked = count("transfer-encoding") == 1;
+                prop_assert_eq!(parsed.framing == Framing::Chunked, chunked);
+                prop_assert!(parsed.received.target.path().starts_with(['/', '*']));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+            let _ = end_of_head(&bytes, bytes.len() / 2);
+            let _ = lines_are_good(&bytes, bytes.len() / 2);
+        }
     }
 }

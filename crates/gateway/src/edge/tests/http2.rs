@@ -97,6 +97,18 @@ async fn trailers_of_a_request_stay_outside() {
 }
 
 #[tokio::test]
+async fn a_cookie_in_pieces_is_put_together() {
+    let upstream = untouched().await;
+    let edge = Edge::before(&upstream.url());
+    let request = Request::get("http://a/").header("cookie", "a=1").header("cookie", "b=2").body(whole("")).unwrap();
+
+    client(edge.address).await.send_request(request).await.unwrap();
+
+    let cookies: Vec<_> = upstream.seen()[0].headers.get_all("cookie").iter().cloned().collect();
+    assert_eq!(cookies, ["a=1; b=2"]);
+}
+
+#[tokio::test]
 async fn odd_heads_are_refused() {
     let upstream = untouched().await;
     let edge = Edge::before(&upstream.url());

@@ -33,6 +33,14 @@ pub fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// This program's file and its arguments, to start it again. To be asked at the start: later the file may
+/// have been replaced, and the system no longer knows where it was.
+pub fn own_command_line() -> std::io::Result<std::process::Command> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1));
+    Ok(command)
+}
+
 /// How to call this program from the folder the person is in: by name if the shell would find it.
 pub fn own_command() -> String {
     let Ok(exe) = std::env::current_exe() else { return "cardea".to_owned() };

@@ -7,6 +7,7 @@ mod dev;
 mod documents;
 mod environment;
 mod exit;
+mod handover;
 mod logs;
 mod net;
 mod ops;

@@ -18,10 +18,22 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::exit::{Exit, Failure};
+use crate::handover::Inherited;
 
 /// Connections of one small server at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 4096;
 const HEAD_TIME: Duration = Duration::from_secs(15);
+
+/// The socket that was handed to this process for the address, or a new one.
+pub fn take_or_bind(inherited: &mut Inherited, address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    match inherited.listener(address) {
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        }
+        None => bind(address, what),
+    }
+}
 
 /// A listening socket. `what` names it in the error that says which address is taken and what to do.
 pub fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {

@@ -1,6 +1,7 @@
 //! One process: its roles on their sockets, from start to a stop in good order.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::environment;
+use crate::handover;
 use crate::net;
-use crate::ops::{self, Command, Ops};
+use crate::ops::{self, Ops};
 use crate::wire::{self, Roles};
 
+/// How long a new process may take until it serves.
+const TAKE_OVER: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Sockets that are bound already, so that a port that is taken is known before anything starts.
@@ -26,6 +31,20 @@ pub struct Sockets {
     pub identity: Option<TcpListener>,
     pub gateway: Vec<TcpListener>,
     pub ops: TcpListener,
+}
+
+impl Sockets {
+    /// The same sockets once more, to be handed to a new process.
+    pub fn copies(&self) -> anyhow::Result<Vec<TcpListener>> {
+        let all = self.identity.iter().chain(&self.gateway).chain(std::iter::once(&self.ops));
+        all.map(|socket| socket.try_clone().context("a listener cannot be kept")).collect()
+    }
+}
+
+/// What a new process of the same program needs of this one.
+struct Replacement {
+    command: Command,
+    sockets: Vec<TcpListener>,
 }
 
 /// What runs, in the order in which it is stopped.
@@ -37,7 +56,8 @@ pub struct Process {
     /// The servers and tasks of the roles, and those of operations, which stop last.
     work: Stage,
     operations: Stage,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<ops::Command>,
+    replacement: Option<Replacement>,
 }
 
 /// Tasks that end together.
@@ -126,11 +146,19 @@ impl Starting {
             work: self.work,
             operations,
             commands: received,
+            replacement: None,
         }
     }
 }
 
 impl Process {
+    /// Lets SIGUSR2 and `cardea reload --binary` start a new process on the same sockets.
+    pub fn replaceable(mut self, sockets: Vec<TcpListener>) -> anyhow::Result<Self> {
+        let command = environment::own_command_line().context("the program's own file is not known")?;
+        self.replacement = Some(Replacement { command, sockets });
+        Ok(self)
+    }
+
     /// Runs until a signal says stop. SIGHUP and `cardea reload` read resources and certificates again.
     pub async fn run(mut self) -> anyhow::Result<()> {
         loop {
@@ -140,19 +168,41 @@ impl Process {
             };
             match order {
                 Order::Stop => break,
-                Order::Command(Command::Reload) => {
+                Order::Command(ops::Command::Reload) => {
                     if let Err(error) = self.roles.reload().await {
                         tracing::error!(cause = %error, "the reload was refused; the old configuration goes on serving");
                     }
                 }
-                Order::Command(Command::Replace) => {
-                    tracing::warn!("handing over to a new process is not built yet; restart the service instead");
+                Order::Command(ops::Command::Replace) => {
+                    if self.hand_over().await {
+                        break;
+                    }
                 }
             }
         }
         tracing::info!("stopping: running requests are let end");
         self.stop().await;
         Ok(())
+    }
+
+    /// Whether a new process serves now on these sockets. If not, this one goes on as if nothing had been.
+    async fn hand_over(&self) -> bool {
+        let Some(replacement) = &self.replacement else {
+            tracing::warn!("this process cannot be replaced while it runs; stop it and start it again");
+            return false;
+        };
+        let mut command = Command::new(replacement.command.get_program());
+        command.args(replacement.command.get_args());
+        match handover::hand_over(command, &replacement.sockets, TAKE_OVER).await {
+            Ok(child) => {
+                tracing::info!(process.id = child.id(), "a new process has taken over");
+                true
+            }
+            Err(error) => {
+                tracing::error!(cause = %error, "the new process did not take over; this one goes on");
+                false
+            }
+        }
     }
 
     /// The gateway first, since it asks the identity system; operations last. A second signal ends it at once.
@@ -174,7 +224,7 @@ impl Process {
 
 enum Order {
     Stop,
-    Command(Command),
+    Command(ops::Command),
 }
 
 struct Signals {
@@ -199,8 +249,8 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Order::Stop,
             _ = self.interrupt.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Command(Command::Reload),
-            _ = self.replace.recv() => Order::Command(Command::Replace),
+            _ = self.hangup.recv() => Order::Command(ops::Command::Reload),
+            _ = self.replace.recv() => Order::Command(ops::Command::Replace),
         }
     }
 

@@ -271,6 +271,61 @@ async fn a_gateway_starts_with_what_it_had_while_identity_is_down() {
     assert_eq!(get(&gateway.url, None).await.status(), 401, "the route is still there and still guarded");
 }
 
+/// A new process takes the sockets while requests run: none is refused, none is dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_process_takes_over_without_a_failed_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_ports();
+    let at = |name: &str| folder.path().join(name);
+    let (token, ops) = (base::random::text::<32>(), format!("http://127.0.0.1:{}", port + 1));
+    write(&at("admin.token"), &token);
+    write(
+        &at("all.yaml"),
+        &format!(
+            "kind: Upstream\nname: self\nspec: {{ endpoints: ['{ops}'] }}\n---\nkind: Service\nname: self\n\
+             spec: {{ upstream: self }}\n---\nkind: Route\nname: live\n\
+             spec: {{ match: {{ path: /livez }}, service: self, auth: none }}\n"
+        ),
+    );
+    write(
+        &at("cardea.yaml"),
+        &format!(
+            "data: ./data\ngateway:\n  listen: [{{ address: '127.0.0.1:{port}' }}]\n  publicUrl: http://localhost:{port}\n  \
+             resources: ./all.yaml\nops: {{ listen: '127.0.0.1:{}', adminToken: 'file:admin.token' }}\n",
+            port + 1
+        ),
+    );
+    let config = at("cardea.yaml");
+    let old = Server::start(&["serve", "--json", "--config", config.to_str().unwrap(), "--roles", "gateway"]);
+    let url = format!("http://127.0.0.1:{port}/livez");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load = tokio::spawn({
+        let (url, stop) = (url.clone(), stop.clone());
+        async move {
+            let mut answered = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                assert_eq!(get(&url, None).await.status(), 200);
+                answered += 1;
+            }
+            answered
+        }
+    });
+
+    let reference = format!("file:{}", at("admin.token").display());
+    let asked = run(&["reload", "--binary", "--server", &ops, "--admin-token", &reference], None);
+    let code = old.ended();
+    let after = get(&url, None).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+
+    assert!(asked.status.success(), "{}", err(&asked));
+    assert_eq!(code, Some(0), "the old process ends in good order");
+    assert_eq!(after.status(), 200);
+    assert!(load.await.unwrap() > 0);
+    let process = get(&format!("{ops}/admin/v1"), Some(&token)).await;
+    let new = body(&process)["process"].as_i64().unwrap();
+    support::terminate(i32::try_from(new).unwrap());
+}
+
 struct Apart {
     folder: tempfile::TempDir,
     server: Option<Server>,

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::config::File;
 use crate::exit::{Exit, usage};
+use crate::handover::Inherited;
 use crate::net;
 use crate::out::Out;
 use crate::process::{Sockets, Starting};
@@ -33,14 +34,17 @@ impl Serve {
         if roles.is_empty() {
             return Err(usage("no role is to be run").hint("give `roles: [identity, gateway]`").into());
         }
-        super::server_runtime()?.block_on(Box::pin(serve(file, roles, out)))
+        // Before any thread: it reads and clears what the environment says.
+        let inherited = Inherited::take();
+        super::server_runtime()?.block_on(Box::pin(serve(file, roles, inherited, out)))
     }
 }
 
-async fn serve(file: File, roles: Vec<Role>, out: Out) -> anyhow::Result<Exit> {
+async fn serve(file: File, roles: Vec<Role>, mut inherited: Inherited, out: Out) -> anyhow::Result<Exit> {
     std::fs::create_dir_all(&file.data).with_context(|| format!("the data folder {}", file.data.display()))?;
     let token = file.ops.admin_token.read_text()?;
-    let sockets = bind(&file, &roles)?;
+    let sockets = bind(&file, &roles, &mut inherited)?;
+    let kept = sockets.copies()?;
     let mut starting = Starting::new(SystemClock::shared())?;
     if let (Some(section), Some(socket)) = (&file.identity, sockets.identity) {
         starting.identity(wire::identity_config(section, &file.data)?, socket).await?;
@@ -55,33 +59,36 @@ async fn serve(file: File, roles: Vec<Role>, out: Out) -> anyhow::Result<Exit> {
     }
     let tokens = AdminTokens::new(vec![("admin".to_owned(), token)]);
     let address = sockets.ops.local_addr()?;
-    let process = starting.operations(sockets.ops, tokens);
+    let process = starting.operations(sockets.ops, tokens).replaceable(kept)?;
     let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
     tracing::info!(roles = names.join(","), ops = %address, "ready");
     if out.json {
         out.json(&json!({"ready": true, "roles": names, "ops": format!("http://{address}")}))?;
     }
+    // Whoever started this process to take over lets go of the sockets now.
+    inherited.ready().context("the old process cannot be told that this one serves")?;
     process.run().await?;
     Ok(Exit::Done)
 }
 
 /// All sockets before anything starts, so that an address that is taken leaves everything as it was.
-fn bind(file: &File, roles: &[Role]) -> anyhow::Result<Sockets> {
+fn bind(file: &File, roles: &[Role], inherited: &mut Inherited) -> anyhow::Result<Sockets> {
     let missing = |role: Role| {
         usage(format!("the role `{0}` needs the section `{0}:` in the configuration", role.name()))
             .hint("`cardea schema config` describes it")
     };
-    let mut sockets = Sockets { identity: None, gateway: Vec::new(), ops: net::bind(file.ops.listen, "operations")? };
+    let ops = net::take_or_bind(inherited, file.ops.listen, "operations")?;
+    let mut sockets = Sockets { identity: None, gateway: Vec::new(), ops };
     for role in roles {
         match role {
             Role::Identity => {
                 let section = file.identity.as_ref().ok_or_else(|| missing(*role))?;
-                sockets.identity = Some(net::bind(section.listen, "the identity system")?);
+                sockets.identity = Some(net::take_or_bind(inherited, section.listen, "the identity system")?);
             }
             Role::Gateway => {
                 let section = file.gateway.as_ref().ok_or_else(|| missing(*role))?;
                 for listen in &section.listen {
-                    sockets.gateway.push(net::bind(listen.address, "the gateway")?);
+                    sockets.gateway.push(net::take_or_bind(inherited, listen.address, "the gateway")?);
                 }
             }
         }

@@ -61,7 +61,7 @@ pub fn router(ops: Ops, tokens: AdminTokens) -> Router {
 
 async fn show_roles(State(ops): State<Arc<Ops>>) -> Json<Value> {
     let roles: Vec<&str> = ops.roles.running().into_iter().map(Role::name).collect();
-    Json(json!({"version": env!("CARGO_PKG_VERSION"), "roles": roles}))
+    Json(json!({"version": env!("CARGO_PKG_VERSION"), "roles": roles, "process": std::process::id()}))
 }
 
 #[derive(Deserialize)]

@@ -70,6 +70,11 @@ impl Server {
         self.child.wait().expect("the process has ended");
     }
 
+    /// Its exit code, once it has ended by itself.
+    pub fn ended(mut self) -> Option<i32> {
+        self.child.wait().expect("the process has ended").code()
+    }
+
     /// SIGTERM, and its exit code.
     pub fn terminate(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
@@ -83,6 +88,12 @@ impl Drop for Server {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// SIGTERM to a process that is not our child, but one of our child's.
+pub fn terminate(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is signalled");
 }
 
 /// A development instance with a folder of its own.

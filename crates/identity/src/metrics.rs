@@ -27,6 +27,8 @@ pub struct Metrics {
     duration: Histogram,
     tokens: Family<Kind, Counter>,
     introspections: Family<Kind, Counter>,
+    logins: Family<Kind, Counter>,
+    authorizations: Family<Kind, Counter>,
     events: Family<Kind, Counter>,
 }
 
@@ -41,9 +43,26 @@ impl Default for Metrics {
         registry.register("tokens", "Token requests by grant type and outcome", tokens.clone());
         let introspections = Family::<Kind, Counter>::default();
         registry.register("introspections", "Introspections by form of the answer and outcome", introspections.clone());
+        let logins = Family::<Kind, Counter>::default();
+        registry.register("logins", "Passwords checked, by outcome", logins.clone());
+        let authorizations = Family::<Kind, Counter>::default();
+        registry.register(
+            "authorizations",
+            "Answers of the authorization endpoint, by outcome",
+            authorizations.clone(),
+        );
         let events = Family::<Kind, Counter>::default();
         registry.register("events_delivered", "Security events given to receivers", events.clone());
-        Self { registry: Arc::new(registry), requests, duration, tokens, introspections, events }
+        Self {
+            registry: Arc::new(registry),
+            requests,
+            duration,
+            tokens,
+            introspections,
+            logins,
+            authorizations,
+            events,
+        }
     }
 }
 
@@ -60,6 +79,15 @@ impl Metrics {
 
     pub fn introspection(&self, form: &'static str, outcome: &'static str) {
         self.introspections.get_or_create(&Kind { kind: form, outcome }).inc();
+    }
+
+    pub fn login(&self, outcome: &'static str) {
+        self.logins.get_or_create(&Kind { kind: "password", outcome }).inc();
+    }
+
+    /// `code`, or the error's code.
+    pub fn authorization(&self, outcome: &'static str) {
+        self.authorizations.get_or_create(&Kind { kind: "code", outcome }).inc();
     }
 
     pub fn events(&self, count: usize) {

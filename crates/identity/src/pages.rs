@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::store::StoreError;
 use axum::response::Response;
 use base::ids::RequestId;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jose::seal::SealingKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,9 @@ use crate::{Config, Cx, Identity};
 
 /// The most that a form or query of ours may be.
 pub const MAX_FORM_BYTES: usize = 32 * 1024;
+
+/// Seconds after which to try again what was too much for the moment.
+pub const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Why a person sees an error page. What they read stands in the texts under this name.
 #[derive(Debug)]
@@ -88,14 +91,18 @@ impl Failing {
                 (StatusCode::SERVICE_UNAVAILABLE, "outage", None, None)
             }
         };
-        self.identity.kit.error_page(&ErrorPage {
+        let mut response = self.identity.kit.error_page(&ErrorPage {
             status,
             language: self.language,
             key,
             detail,
             request_id: self.request_id.as_str(),
             link,
-        })
+        });
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
     }
 }
 

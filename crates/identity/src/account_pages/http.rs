@@ -7,7 +7,7 @@ use base::ids::{ClientId, SessionId};
 use http::{HeaderMap, header};
 use web::Fields;
 
-use super::pages::{PURPOSE, show};
+use super::pages::{purpose, show};
 use super::password::{self, Faults};
 use crate::accounts::{self, User};
 use crate::cx::Actor;
@@ -47,9 +47,12 @@ async fn visitor(cx: &mut Cx, headers: &HeaderMap) -> Result<Option<Visitor>, Pa
 /// A form of this page, from our own page in this browser, and by somebody signed in.
 async fn form(cx: &mut Cx, headers: &HeaderMap, body: &[u8]) -> Result<Option<(Fields, Visitor)>, PageError> {
     let form = pages::form_fields(headers, body)?;
-    let browser = cx.identity.kit.browser(headers);
-    cx.identity.kit.guard(headers, &browser, PURPOSE, form.text("csrf"))?;
-    Ok(visitor(cx, headers).await?.map(|visitor| (form, visitor)))
+    let Some(visitor) = visitor(cx, headers).await? else {
+        return Ok(None);
+    };
+    let kit = &cx.identity.kit;
+    kit.guard(headers, &kit.browser(headers), &purpose(&visitor.session), form.text("csrf"))?;
+    Ok(Some((form, visitor)))
 }
 
 fn to(cx: &Cx, path: &str) -> Response {

@@ -11,8 +11,11 @@ use crate::pages::PageError;
 use crate::sessions::Session;
 use crate::{Cx, clients, consent, grants, logout, scopes, sessions};
 
-/// The purpose of all forms of the page.
-pub const PURPOSE: &str = "account";
+/// The purpose of all forms of the page: those of one session, so that a page left open does nothing to the
+/// account of whoever signs in next.
+pub fn purpose(session: &Session) -> String {
+    format!("account of {}", session.session_id)
+}
 
 #[derive(Serialize)]
 struct Content<'a> {
@@ -79,7 +82,7 @@ pub async fn show(
         status: if content.faults.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY },
         language,
         browser: &browser,
-        purpose: PURPOSE,
+        purpose: &purpose(session),
         form_targets: Vec::new(),
         scripts: Scripts::None,
     };

@@ -56,6 +56,8 @@ pub async fn change(
         return Ok((cx, fault("password_busy")));
     };
     accounts::store_password(&mut cx, &user.user_id, &hash).await?;
+    let device = identity.kit.cookies().read(headers, devices::COOKIE);
+    devices::forget_others(&mut cx, &user.user_id, device.as_deref()).await?;
     sessions::end_of_user(&mut cx, &user.user_id, Some(&session.session_id), "password changed").await?;
     Ok((cx, None))
 }

@@ -104,6 +104,7 @@ store_test!(the_account_page_needs_a_login_and_its_own_forms, MIGRATIONS, |db: T
     let w = World::on(db).await;
     let mut nobody = w.browser.another();
     assert_eq!(nobody.get("/account").await.text("h1"), "Sign in");
+    person(&w.p, "bob", PASSWORD).await;
     let mut browser = w.signed_in().await;
     let theirs = w.signed_in().await.get("/account").await;
 
@@ -114,6 +115,11 @@ store_test!(the_account_page_needs_a_login_and_its_own_forms, MIGRATIONS, |db: T
         let own = browser.get("/account").await.form("change-password").with(&[]);
         let evil = browser.clone().with("origin", "https://evil.example").post_once(path, &own).await;
         assert_eq!(evil.status, 403, "{path}");
+        // A page left open does nothing to the account of whoever signs in next.
+        let mut next = browser.clone();
+        next.cookies.remove("__Host-cardea-session");
+        sign_in(&mut next, "bob", PASSWORD).await;
+        assert_eq!(next.post_once(path, &own).await.status, 403, "{path}");
         // The session is gone: nothing is done, a login comes first.
         let mut out = browser.clone();
         out.cookies.remove("__Host-cardea-session");

@@ -52,6 +52,14 @@ pub async fn remember(cx: &mut Cx, cookie: Option<&str>, user_id: &UserId) -> Re
     Ok(fresh)
 }
 
+/// After a change of the password: the user is known on this device alone, or on none.
+pub async fn forget_others(cx: &mut Cx, user_id: &UserId, but: Option<&str>) -> Result<(), StoreError> {
+    let but = but.map(|cookie| hash_of(cx, cookie)).unwrap_or_default();
+    let sql = "DELETE FROM known_devices WHERE user_id = $1 AND device_hash <> $2";
+    cx.tx.execute(sql, &params![user_id, but]).await?;
+    Ok(())
+}
+
 fn hash_of(cx: &Cx, cookie: &str) -> String {
     jose::hash::base64url(&cx.identity.seal.mac("device cookie").tag(cookie.as_bytes()))
 }

@@ -114,6 +114,7 @@ pub async fn set_password(cx: &mut Cx, user_id: &UserId, password: Secret<String
     let hash = identity.passwords.hash(password).await;
     let hash = hash.map_err(|Busy| Refused::NotAllowed("too many passwords are being checked; try again"))?;
     store_password(cx, user_id, &hash).await?;
+    devices::forget_others(cx, user_id, None).await?;
     sessions::end_of_user(cx, user_id, None, "password set").await?;
     Ok(())
 }

@@ -18,6 +18,8 @@ use crate::sessions::Session;
 
 /// How long a person may take from the first page to the last.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
+/// It has to fit, sealed, into the address of the next page.
+const MAX_QUERY_BYTES: usize = 8 * 1024;
 const PURPOSE: &str = "interaction";
 
 /// A request under way. It is no row: it travels sealed, bound to the browser (so it cannot be planted on
@@ -41,8 +43,11 @@ pub struct Shown {
 }
 
 impl Interaction {
-    pub fn start(cx: &Cx, query: String) -> Self {
-        Self { query, started_at: cx.now, selected: None, login_after: None, shown: None }
+    pub fn start(cx: &Cx, query: String) -> Result<Self, PageError> {
+        if query.len() > MAX_QUERY_BYTES {
+            return Err(PageError::RequestWrong("the request is longer than 8 KiB"));
+        }
+        Ok(Self { query, started_at: cx.now, selected: None, login_after: None, shown: None })
     }
 
     pub fn seal(&self, cx: &Cx, browser: &Browser) -> Result<String, PageError> {

@@ -74,6 +74,7 @@ impl From<OAuthError> for AuthorizationError {
 
 /// The success answer.
 pub fn code(cx: &Cx, coming: Coming<'_>, return_to: &ReturnTo, code: &Secret<String>) -> Result<Response, PageError> {
+    cx.identity.metrics.authorization("granted");
     send(cx, coming, return_to, &[("code", code.expose())])
 }
 
@@ -83,6 +84,7 @@ pub fn error(
     return_to: &ReturnTo,
     error: AuthorizationError,
 ) -> Result<Response, PageError> {
+    cx.identity.metrics.authorization(error.code);
     send(cx, coming, return_to, &[("error", error.code), ("error_description", error.description)])
 }
 

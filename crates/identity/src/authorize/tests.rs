@@ -103,6 +103,8 @@ store_test!(a_wrong_parameter_has_its_error, MIGRATIONS, |db: TestDb| async move
         let page = browser.get(&format!("{}&{name}=a&{name}=b", request(&[]))).await;
         assert_eq!(page.parameter("error").as_deref(), Some("invalid_request"), "{name}");
     }
+    let page = browser.get(&request(&[("unknown", &"x".repeat(9000))])).await;
+    assert_eq!((page.status.as_u16(), page.text("h1").as_str()), (400, "This link is broken"));
     // Unknown parameters are ignored.
     assert_eq!(browser.get(&request(&[("foo", "bar")])).await.text("h1"), "Sign in");
 });

@@ -58,19 +58,21 @@ pub async fn show(
         domain: domain(redirect_uri),
         user: &user.spec.username,
         interaction: interaction.seal(cx, browser)?,
-        scopes: rows(cx, accepted).await?,
+        scopes: rows(cx, language, accepted).await?,
         until: when(cx.now.plus(cx.identity.config.lifetimes.grant), cx.now),
     };
     Ok(cx.identity.kit.page(page, content))
 }
 
-async fn rows(cx: &Cx, accepted: &Accepted) -> Result<Vec<ScopeRow>, PageError> {
+async fn rows(cx: &Cx, language: Language, accepted: &Accepted) -> Result<Vec<ScopeRow>, PageError> {
     let catalog = scopes::catalog(&cx.identity).await?;
+    let text = |key: &str| cx.identity.kit.text(language, key);
+    let (profile, email) = (text("claims_profile"), text("claims_email"));
     let row = |info: scopes::ScopeInfo| {
         let contract = catalog.scopes.get(&info.name).map(|spec| spec.claims.keys().map(String::as_str));
         let claims: Vec<&str> = match info.name.as_str() {
-            "profile" => vec!["name", "user name", "other details of your profile"],
-            "email" => vec!["e-mail address"],
+            "profile" => vec![profile.as_str()],
+            "email" => vec![email.as_str()],
             _ => contract.into_iter().flatten().collect(),
         };
         let required = info.name == super::REQUIRED;

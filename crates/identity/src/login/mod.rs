@@ -11,6 +11,7 @@ mod tests;
 
 use ::store::StoreError;
 use base::Secret;
+use base::ids::UserId;
 use serde_json::json;
 
 pub use http::routes;
@@ -56,13 +57,16 @@ pub async fn prove(mut cx: Cx, attempt: Attempt) -> Result<(Cx, Verdict), StoreE
     let checked = identity.passwords.check(attempt.password.clone(), prepared.hash.clone()).await;
     after.now = identity.clock.now();
     let Ok(checked) = checked else {
+        identity.metrics.login("busy");
         give_back(&mut after, &prepared).await?;
         return Ok((after, Verdict::Busy));
     };
     let Some(user) = prepared.user.clone().filter(|_| checked.right && prepared.within) else {
+        identity.metrics.login(if prepared.within { "wrong" } else { "throttled" });
         note_failure(&mut after, &prepared).await?;
         return Ok((after, Verdict::Wrong));
     };
+    identity.metrics.login("right");
     if checked.outdated {
         rehash(&identity, &mut after, &user, attempt.password).await?;
     }
@@ -78,19 +82,20 @@ async fn prepare(cx: &mut Cx, attempt: &Attempt) -> Result<Prepared, StoreError>
     let username = accounts::normal_username(&attempt.username);
     let username = if username.contains('\0') || username.len() > 1024 { String::new() } else { username };
     let user = accounts::find_by_username(cx, &username).await?;
-    let known = match (&user, &attempt.device) {
-        (Some(user), Some(cookie)) => devices::find(cx, cookie, &user.user_id).await?,
-        _ => None,
+    // The same statements whether there is such a user or not, so that the time does not tell.
+    let user_id = user.as_ref().map_or_else(|| UserId::from(""), |user| user.user_id.clone());
+    let known = match &attempt.device {
+        Some(cookie) => devices::find(cx, cookie, &user_id).await?,
+        None => None,
     };
+    let hash = accounts::password_of(cx, &user_id).await?;
     let mut counted = Vec::new();
     for budget in budgets::for_login(cx, &username, known.as_ref()) {
         counted.push(budgets::count(cx, &budget).await?);
     }
     let within = counted.iter().all(|counted| counted.within);
-    let hash = match user.as_ref().filter(|user| within && user.disabled_at.is_none()) {
-        Some(user) => accounts::password_of(cx, &user.user_id).await?,
-        None => None,
-    };
+    let may_log_in = within && user.as_ref().is_some_and(|user| user.disabled_at.is_none());
+    let hash = hash.filter(|_| may_log_in);
     Ok(Prepared { user, hash, known, counted, within })
 }
 

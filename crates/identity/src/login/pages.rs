@@ -1,12 +1,12 @@
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde::Serialize;
 use web::{Browser, Language, Page, Scripts};
 
 use crate::Cx;
 use crate::authorize::checks::Accepted;
 use crate::authorize::interaction::Interaction;
-use crate::pages::PageError;
+use crate::pages::{PageError, RETRY_AFTER};
 
 /// The purpose of the form.
 pub const PURPOSE: &str = "login";
@@ -65,5 +65,9 @@ pub fn show(cx: &Cx, login: &LoginPage<'_>) -> Result<Response, PageError> {
         username: login.username,
         error,
     };
-    Ok(cx.identity.kit.page(page, content))
+    let mut response = cx.identity.kit.page(page, content);
+    if login.fault == Some(Fault::Busy) {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    Ok(response)
 }

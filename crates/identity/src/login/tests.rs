@@ -279,3 +279,20 @@ store_test!(the_password_is_in_no_table, MIGRATIONS, |db: TestDb| async move {
         assert!(!all.contains(secret));
     }
 });
+
+store_test!(a_new_password_is_known_on_no_other_device, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let browser = w.signed_in().await;
+    w.signed_in().await;
+    assert_eq!(w.count("SELECT count(*) AS count FROM known_devices").await, 2);
+
+    let mut changing = browser.clone();
+    let page = changing.get("/account").await;
+    let set = [("current_password", PASSWORD), ("new_password", "a new password")];
+    changing.submit(&page, "change-password", &set).await;
+    assert_eq!(w.count("SELECT count(*) AS count FROM known_devices").await, 1);
+    let mut cx = w.p.cx();
+    accounts::set_password(&mut cx, &w.alice, Secret::from("by the administrator")).await.unwrap();
+    cx.commit().await.unwrap();
+    assert_eq!(w.count("SELECT count(*) AS count FROM known_devices").await, 0);
+});

@@ -91,6 +91,15 @@ impl<P: Pipeline> Streams<P> {
         Self { open: Cell::new(0), begun: Cell::new(0), answers: RefCell::default() }
     }
 
+    fn watch(&self, slot: &Rc<Slot<P>>) {
+        let mut answers = self.answers.borrow_mut();
+        // Those that are over are left out now and then, so that a busy connection keeps no trail.
+        if answers.len() > self.open.get().saturating_mul(2).saturating_add(16) {
+            answers.retain(|slot| slot.strong_count() > 0);
+        }
+        answers.push(Rc::downgrade(slot));
+    }
+
     /// hyper asks for more of an answer only when the client has room for it. An answer that nobody
     /// has asked for since the last look is let go, with what it holds of the upstream.
     fn drop_stalled(&self) {
@@ -123,7 +132,7 @@ impl<P: Pipeline> Open<P> {
     /// The answer, watched.
     fn answer(self, download: Download<P>) -> Answered<P> {
         let slot = Rc::new(Slot { state: Cell::new(Wanted::No), download: RefCell::new(Some(download)) });
-        self.0.answers.borrow_mut().push(Rc::downgrade(&slot));
+        self.0.watch(&slot);
         Answered { slot, _open: self }
     }
 }

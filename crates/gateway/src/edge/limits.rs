@@ -16,7 +16,7 @@ pub struct Limits {
     pub connections_per_client: usize,
     /// Bytes of a request's head, request line and all fields.
     pub head_bytes: usize,
-    /// Fields in a request's head.
+    /// Fields in a request's head; at most 256.
     pub head_fields: usize,
     /// Bytes of the request target.
     pub target_bytes: usize,

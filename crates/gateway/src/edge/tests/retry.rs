@@ -106,3 +106,37 @@ async fn a_failing_endpoint_is_left_alone() {
     assert_eq!(failing.seen().len(), 5);
     assert_eq!(good.seen().len(), 15);
 }
+
+#[tokio::test]
+async fn nothing_is_left_behind_by_many_requests() {
+    let good = HttpUpstream::saying("good").await;
+    let shared = upstream(&[&good.url()]);
+    let mut edge = Edge::with(config(), Arc::clone(&shared), |_| {});
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..32 {
+        let address = edge.address;
+        clients.spawn(async move {
+            let mut connection = RawConnection::connect(address).await;
+            for _ in 0..20 {
+                let answer = connection.ask(if number % 2 == 0 { GET } else { POST }).await;
+                assert_eq!(answer.text(), "good");
+            }
+            // Half of them leave in the middle of a request.
+            if number % 4 == 0 {
+                connection.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
+            }
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    for _ in 0..32 * 20 + 8 {
+        edge.finished().await;
+    }
+
+    assert_eq!(shared.in_flight(), 0);
+    assert!(good.connections() <= 32 + 8, "{}", good.connections());
+    while edge.running.connections() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

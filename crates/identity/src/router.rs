@@ -52,7 +52,7 @@ pub fn finish(routes: Router<SharedIdentity>, identity: SharedIdentity) -> Route
 }
 
 async fn not_found() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this address").into_response::<Body>()
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address").into_response::<Body>()
 }
 
 /// The request gets its id, and the log its line: no query, no header, no body, since these hold secrets.
@@ -86,7 +86,7 @@ async fn accompany(State(identity): State<SharedIdentity>, request: Request, nex
 fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {
     // What the panic says may quote the request; the hook of the process has logged where it was.
     tracing::error!("a request ended in a panic");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "The service failed")
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The service failed")
         .into_response::<Body>()
         .into_response()
 }

@@ -29,12 +29,12 @@ impl Denied {
     /// A name for metrics, which is also the last part of the problem's `type`.
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::MissingToken => "missing-token",
-            Self::InvalidRequest => "invalid-request",
-            Self::InvalidToken => "invalid-token",
-            Self::InsufficientScope { .. } => "insufficient-scope",
-            Self::Unavailable { .. } => "issuer-unavailable",
-            Self::NotGuarded => "internal",
+            Self::MissingToken => "token_missing",
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::Unavailable { .. } => "issuer_unavailable",
+            Self::NotGuarded => "internal_error",
         }
     }
 

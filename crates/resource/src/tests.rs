@@ -216,7 +216,7 @@ async fn a_missing_scope_is_named() {
 
         assert_eq!(status, StatusCode::FORBIDDEN);
         assert_eq!(headers[WWW_AUTHENTICATE], "Bearer error=\"insufficient_scope\", scope=\"orders:read\"");
-        assert!(body["type"].as_str().unwrap().ends_with("/insufficient-scope"));
+        assert!(body["type"].as_str().unwrap().ends_with("/insufficient_scope"));
     }
 }
 

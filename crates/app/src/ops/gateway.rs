@@ -59,7 +59,7 @@ async fn apply(State(gateway): State<Arc<Gateway>>, Body(set): Body<Set>) -> Res
             Json(json!({"changes": changes})).into_response()
         }
         Ok(Err(faults)) => refused(&faults.iter().map(|fault| placed(fault, &brought, &set)).collect::<Vec<_>>()),
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the resources could not be applied")
+        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the resources could not be applied")
             .into_response(),
     }
 }
@@ -119,7 +119,7 @@ struct Question {
 async fn explain(State(gateway): State<Arc<Gateway>>, Body(question): Body<Question>) -> Response {
     let host = question.host.unwrap_or_default();
     let Some(explanation) = gateway.explain(&question.method, &host, &question.path) else {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-resources", "the gateway serves no resources")
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_resources", "the gateway serves no resources")
             .detail("GET /readyz?verbose says why")
             .into_response();
     };
@@ -145,7 +145,7 @@ fn placed(fault: &Fault, brought: &[Resource], set: &Set) -> FieldError {
 }
 
 fn refused(errors: &[FieldError]) -> Response {
-    let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-resources", "the resources have errors")
+    let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_resources", "the resources have errors")
         .detail("nothing was changed; the last good set goes on serving");
     problem.errors = errors.to_vec();
     problem.into_response()

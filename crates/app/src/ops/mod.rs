@@ -75,7 +75,7 @@ async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> ax
     if !body.binary {
         return match ops.roles.reload().await {
             Ok(()) => axum::response::IntoResponse::into_response(Json(json!({"reloaded": true}))),
-            Err(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload-refused", "the reload was refused")
+            Err(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", "the reload was refused")
                 .detail(error.to_string())
                 .into_response(),
         };
@@ -89,7 +89,7 @@ async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> ax
 
 async fn unknown() -> axum::response::Response {
     let mut response: axum::response::Response =
-        Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here")
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
             .detail("this server may not run the role that was asked for; GET /admin/v1 names those it runs")
             .into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

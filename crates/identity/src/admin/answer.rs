@@ -51,11 +51,11 @@ impl AdminError {
     }
 
     pub fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", &format!("there is no such {what}"))
+        Self::new(StatusCode::NOT_FOUND, "not_found", &format!("there is no such {what}"))
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-document", "the document has errors");
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_document", "the document has errors");
         error.problem.errors = errors;
         error
     }
@@ -81,11 +81,11 @@ impl From<Refused> for AdminError {
         match refused {
             Refused::Invalid(errors) => Self::invalid(errors),
             Refused::NotFound(what) => Self::not_found(what),
-            Refused::NotAllowed(why) => Self::new(StatusCode::CONFLICT, "not-allowed", why),
+            Refused::NotAllowed(why) => Self::new(StatusCode::CONFLICT, "not_allowed", why),
             Refused::Store(error) => error.into(),
             Refused::Jose(error) => {
                 let title = "the key could not be made or read";
-                let mut refused = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title);
+                let mut refused = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", title);
                 refused.cause = Some(error.to_string());
                 refused
             }
@@ -105,7 +105,7 @@ impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         let (status, slug) = match error {
             StoreError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-            StoreError::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-document"),
+            StoreError::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_document"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "database"),
         };
         let mut refused = Self::new(status, slug, &error.to_string());

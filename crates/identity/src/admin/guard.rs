@@ -58,7 +58,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 fn refuse() -> Response {
     let mut response: Response =
-        Problem::new(StatusCode::UNAUTHORIZED, "admin-token", "an administration token is needed")
+        Problem::new(StatusCode::UNAUTHORIZED, "admin_token", "an administration token is needed")
             .detail("send it as `Authorization: Bearer …`")
             .into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"admin\""));

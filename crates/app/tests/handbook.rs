@@ -110,14 +110,21 @@ fn kind_of(document: &Value, schema: &Value) -> String {
         let word = if let Some(fixed) = one.get("const") {
             format!("`{fixed}`")
         } else if let Some(choices) = one["enum"].as_array() {
-            choices.iter().map(|choice| format!("`{}`", choice.as_str().unwrap_or_default())).collect::<Vec<_>>().join(", ")
+            choices
+                .iter()
+                .map(|choice| format!("`{}`", choice.as_str().unwrap_or_default()))
+                .collect::<Vec<_>>()
+                .join(", ")
         } else {
             match &one["type"] {
                 Value::String(kind) if kind == "array" => format!("list of {}", kind_of(document, &one["items"])),
                 Value::String(kind) => kind.clone(),
-                Value::Array(kinds) => {
-                    kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect::<Vec<_>>().join(" or ")
-                }
+                Value::Array(kinds) => kinds
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .filter(|kind| *kind != "null")
+                    .collect::<Vec<_>>()
+                    .join(" or "),
                 _ => "any".to_owned(),
             }
         };
@@ -156,7 +163,9 @@ fn collect(folder: &Path, used: &mut BTreeSet<String>) {
             for start in ["S::", "StatusCode::"] {
                 for piece in code.split(start).skip(1) {
                     let after = piece.trim_start_matches(|c: char| c.is_ascii_uppercase() || c == '_');
-                    if let Some((slug, _)) = after.strip_prefix(", \"").and_then(|rest| rest.split_once('"')) {
+                    if let Some((slug, _)) = after.strip_prefix(", \"").and_then(|rest| rest.split_once('"'))
+                        && !slug.contains(' ')
+                    {
                         used.insert(slug.to_owned());
                     }
                 }

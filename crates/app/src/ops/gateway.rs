@@ -59,8 +59,10 @@ async fn apply(State(gateway): State<Arc<Gateway>>, Body(set): Body<Set>) -> Res
             Json(json!({"changes": changes})).into_response()
         }
         Ok(Err(faults)) => refused(&faults.iter().map(|fault| placed(fault, &brought, &set)).collect::<Vec<_>>()),
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the resources could not be applied")
-            .into_response(),
+        Err(_) => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the resources could not be applied")
+                .into_response()
+        }
     }
 }
 

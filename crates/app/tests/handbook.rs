@@ -1,6 +1,8 @@
 //! The handbook keeps up with the code: the configuration reference is generated, every problem type has its page.
 //! `UPDATE_DOCS=1` writes the reference anew.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

@@ -16,9 +16,11 @@ use crate::pattern::{Pattern, Segment};
 use crate::resource::Resource;
 use crate::snapshot::{Auth, Issuer, Required, Route, Service, Snapshot, Upstream};
 use crate::source::{Fault, Source, did_you_mean};
+use crate::words::Span;
 
 /// Where neither route nor service says anything.
 const MAX_BODY: u64 = 10 * 1024 * 1024;
+const MIN_LAG: Span = Span(std::time::Duration::from_millis(100));
 
 impl Snapshot {
     /// Compiles the gateway's kinds of a set; other kinds are passed over. All faults are told.
@@ -90,6 +92,11 @@ impl Compiler {
         }
         if spec.issuer.as_str().contains('?') {
             self.fault(resource, "/spec/issuer", "an issuer has no query (RFC 8414 §2)");
+        }
+        let revocations = spec.introspection.as_ref().and_then(|introspection| introspection.revocations.as_ref());
+        if revocations.is_some_and(|revocations| revocations.max_lag < MIN_LAG) {
+            let pointer = "/spec/introspection/revocations/maxLag";
+            self.fault(resource, pointer, "`maxLag` is at least 100ms: the feed is asked several times within it");
         }
         if spec.algorithms.is_empty() {
             self.fault(resource, "/spec/algorithms", "at least one algorithm is needed");

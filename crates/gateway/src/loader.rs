@@ -35,7 +35,7 @@ pub(crate) struct Loader {
 
 /// A file as it was when it was looked at.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+pub(crate) struct Seen {
     path: PathBuf,
     changed: Option<std::time::SystemTime>,
     bytes: u64,
@@ -150,11 +150,11 @@ impl Loader {
         Ok(Applied { version: Some(version), changes })
     }
 
-    /// Whether files have changed since they were loaded, or refused.
-    pub fn has_changed(&self) -> bool {
+    /// The files as they are now, if that is not how they were loaded, or refused.
+    pub fn changed(&self) -> Option<Vec<Seen>> {
         let mut now = self.look_at_files();
         now.extend(self.look_at_secrets());
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != now
+        (*self.seen.lock().unwrap_or_else(PoisonError::into_inner) != now).then_some(now)
     }
 
     fn serve(&self, applied: Vec<Resource>) -> Result<Version, Vec<Fault>> {
@@ -169,6 +169,7 @@ impl Loader {
     fn swap(&self, applied: Vec<Resource>) -> Result<Version, Vec<Fault>> {
         let mut resources = self.files()?;
         resources.extend(applied);
+        self.refuse_nothing(&resources)?;
         let live = self.build(resources)?;
         let version = live.version.clone();
         let unchanged = self.live().as_ref().is_some_and(|before| before.version.hash == version.hash);
@@ -181,6 +182,18 @@ impl Loader {
             tracing::error!(cause = %error, "the last good resources cannot be kept on disk");
         }
         Ok(version)
+    }
+
+    /// An empty file is most often one that is about to be written, or a disk that is full. To take
+    /// every route away at once needs a start of the gateway.
+    fn refuse_nothing(&self, resources: &[Resource]) -> Result<(), Vec<Fault>> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let serves = self.live().as_ref().is_some_and(|live| !live.resources.is_empty());
+        if serves && !resources.iter().any(Resource::is_for_gateway) {
+            let message = "nothing is left of the set; it is not taken from a running gateway".to_owned();
+            return Err(vec![bare(&path.display().to_string(), message)]);
+        }
+        Ok(())
     }
 
     fn look_at_files(&self) -> Vec<Seen> {

@@ -25,7 +25,14 @@ pub(crate) async fn watch(loader: Weak<Loader>, path: Option<std::path::PathBuf>
         }
         let Some(loader) = loader.upgrade() else { return };
         let looked = tokio::task::spawn_blocking(move || {
-            if loader.has_changed() {
+            let changed = loader.changed();
+            (loader, changed)
+        });
+        let Ok((loader, Some(first))) = looked.await else { continue };
+        // A file that is being written is no set yet: it is read when it has come to rest.
+        tokio::time::sleep(SETTLE).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            if loader.changed().as_ref() == Some(&first) {
                 let _faults_are_logged_and_kept = loader.reload();
             }
         });

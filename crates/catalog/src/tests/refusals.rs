@@ -84,6 +84,7 @@ fn each_wrong_value_is_refused() {
     for (from, to) in [
         ("maxTtl: 300s", "maxTtl: 300"),
         ("maxTtl: 300s", "maxTtl: 300 parsecs"),
+        ("maxLag: 5s", "maxLag: 0s"),
         ("maxTtl: 300s", "maxTtl: 99999999999999999999s"),
         ("issuer: http://localhost:8081", "issuer: localhost:8081"),
         ("issuer: http://localhost:8081", "issuer: http://u:p@localhost:8081"),

@@ -2,6 +2,7 @@
 //! and checked to be the issuer's own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use base::peer::{Limits, SharedPeer};
@@ -27,15 +28,24 @@ pub(crate) struct Discovery {
     issuer: String,
     limits: Limits,
     found: ArcSwapOption<Metadata>,
+    /// Monotonic time from which on they are fetched anew.
+    stale_at_ms: AtomicU64,
     /// When it was last tried, so that those who wait in an outage do not each try on their own.
     tried_ms: Mutex<Option<u64>>,
 }
 
 const COOL_DOWN_MS: u64 = 1_000;
+const MAX_AGE_MS: u64 = 15 * 60 * 1_000;
 
 impl Discovery {
     pub fn new(issuer: &str, limits: Limits) -> Self {
-        Self { issuer: issuer.to_owned(), limits, found: ArcSwapOption::empty(), tried_ms: Mutex::new(None) }
+        Self {
+            issuer: issuer.to_owned(),
+            limits,
+            found: ArcSwapOption::empty(),
+            stale_at_ms: AtomicU64::new(0),
+            tried_ms: Mutex::new(None),
+        }
     }
 
     /// What is known already, without asking.
@@ -44,30 +54,38 @@ impl Discovery {
     }
 
     pub async fn metadata(&self, peer: &SharedPeer, clock: &SharedClock) -> Result<Arc<Metadata>, NoFacts> {
-        if let Some(found) = self.known() {
-            return Ok(found);
-        }
-        let mut tried = self.tried_ms.lock().await;
-        if let Some(found) = self.known() {
-            return Ok(found);
+        let known = self.known();
+        let is_fresh = || clock.monotonic_ms() < self.stale_at_ms.load(Ordering::Acquire);
+        let mut tried = match known {
+            Some(known) if is_fresh() => return Ok(known),
+            // One asks anew; for the others, and if that fails, what is known will do.
+            Some(known) => match self.tried_ms.try_lock() {
+                Ok(tried) => tried,
+                Err(_) => return Ok(known),
+            },
+            None => self.tried_ms.lock().await,
+        };
+        let known = self.known();
+        if let Some(known) = known.as_ref().filter(|_| is_fresh()) {
+            return Ok(Arc::clone(known));
         }
         let now = clock.monotonic_ms();
-        if tried.is_some_and(|tried| now.saturating_sub(tried) < COOL_DOWN_MS) {
-            return Err(NoFacts::Unavailable("the issuer's metadata cannot be fetched"));
-        }
         let mut last = NoFacts::Unavailable("the issuer's metadata cannot be fetched");
-        for url in self.addresses() {
-            match self.fetch(peer, &url).await {
-                Ok(metadata) => {
-                    let metadata = Arc::new(metadata);
-                    self.found.store(Some(Arc::clone(&metadata)));
-                    return Ok(metadata);
+        if tried.is_none_or(|tried| now.saturating_sub(tried) >= COOL_DOWN_MS) {
+            for url in self.addresses() {
+                match self.fetch(peer, &url).await {
+                    Ok(metadata) => {
+                        let metadata = Arc::new(metadata);
+                        self.found.store(Some(Arc::clone(&metadata)));
+                        self.stale_at_ms.store(now.saturating_add(MAX_AGE_MS), Ordering::Release);
+                        return Ok(metadata);
+                    }
+                    Err(error) => last = error,
                 }
-                Err(error) => last = error,
             }
+            *tried = Some(clock.monotonic_ms());
         }
-        *tried = Some(clock.monotonic_ms());
-        Err(last)
+        known.ok_or(last)
     }
 
     /// OpenID Connect Discovery §4 appends, RFC 8414 §3 inserts.

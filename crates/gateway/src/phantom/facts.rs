@@ -40,12 +40,13 @@ impl Facts {
         ];
         let (authorization, jwt) = match jwt {
             Some(jwt) => {
-                let value = HeaderValue::from_maybe_shared(Bytes::from(format!("Bearer {jwt}"))).ok();
-                let value = value.map(|mut value| {
+                // One text for both.
+                let whole = Bytes::from(format!("Bearer {jwt}"));
+                let value = HeaderValue::from_maybe_shared(whole.clone()).ok().map(|mut value| {
                     value.set_sensitive(true);
                     value
                 });
-                (value, Some(Bytes::from(jwt)))
+                (value, Some(whole.slice("Bearer ".len()..)))
             }
             None => (None, None),
         };

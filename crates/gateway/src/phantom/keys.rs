@@ -82,7 +82,15 @@ impl Keys {
     /// Fetches the set if there is none, if it is old, or if one key is `missing`.
     async fn refresh(&self, core: &Core, missing: bool) -> Result<(), NoFacts> {
         let before = self.set.load_full();
-        let mut fetched = self.fetched.lock().await;
+        let mut fetched = if missing || before.is_empty() {
+            self.fetched.lock().await
+        } else {
+            // Somebody fetches already; until then the keys that are there will do.
+            match self.fetched.try_lock() {
+                Ok(fetched) => fetched,
+                Err(_) => return Ok(()),
+            }
+        };
         let now = core.clock.monotonic_ms();
         let fresh = fetched.got_ms.is_some_and(|got| now.saturating_sub(got) < self.max_age_ms);
         if fresh && !missing {

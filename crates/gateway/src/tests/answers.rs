@@ -269,3 +269,23 @@ async fn a_new_key_is_fetched_when_it_is_needed() {
     let jwt = house.issuer.jwt(&json!({}));
     check(&house, "new key", Ok(jwt_answer(&jwt, None)), 200, "").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_keys_and_metadata_serve_on_while_new_ones_cannot_be_had() {
+    let house = house("jwt");
+    house.call(TOKEN).await;
+    *house.issuer.documents_down.lock().unwrap() = true;
+    house.clock.advance(Duration::from_secs(3_600));
+
+    let jwt = house.issuer.jwt(&json!({}));
+    check(&house, "old keys", Ok(jwt_answer(&jwt, None)), 200, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_nothing_is_believed() {
+    let house = house("jwt");
+    *house.issuer.documents_down.lock().unwrap() = true;
+
+    let jwt = house.issuer.jwt(&json!({}));
+    check(&house, "no keys", Ok(jwt_answer(&jwt, None)), OUT.0, OUT.1).await;
+}

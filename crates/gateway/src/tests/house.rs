@@ -67,6 +67,8 @@ pub struct Issuer {
     pages: Mutex<VecDeque<Result<Response<Bytes>, PeerError>>>,
     published: Notify,
     pub down: Mutex<bool>,
+    /// Only metadata and keys are.
+    pub documents_down: Mutex<bool>,
 }
 
 impl Issuer {
@@ -83,6 +85,7 @@ impl Issuer {
             pages: Mutex::default(),
             published: Notify::new(),
             down: Mutex::new(false),
+            documents_down: Mutex::new(false),
         });
         let jwt = issuer.jwt(&json!({}));
         issuer.answers(move |_| Ok(jwt_answer(&jwt, Some("max-age=60"))));
@@ -162,6 +165,11 @@ impl Peer for Issuer {
                 return Err(PeerError::Unreachable);
             }
             match request.uri().path() {
+                "/.well-known/openid-configuration" | "/.well-known/oauth-authorization-server" | "/jwks"
+                    if *self.documents_down.lock().unwrap() =>
+                {
+                    Err(PeerError::TimedOut(std::time::Duration::from_secs(5)))
+                }
                 "/.well-known/openid-configuration" => Ok(Response::new(Bytes::from(
                     json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/jwks"), "introspection_endpoint": format!("{ISSUER}/introspect")})
                         .to_string(),

@@ -31,6 +31,9 @@ export class Browser {
         address = new URL(location, address);
         continue;
       }
+      // As browsers do without a script: the page goes on by itself.
+      const onward = /^0; *url=(.+)$/i.exec(answer.headers.get('refresh') ?? '')?.[1];
+      if (onward) { method = 'GET'; body = undefined; address = new URL(onward, address); continue; }
       return { url: address, ...answer, forms: forms(answer.text, address) };
     }
     throw new Error(`more than 20 redirects from ${url}`);

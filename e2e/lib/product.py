@@ -100,9 +100,14 @@ class Person:
                 return url
             # `requests` keeps localhost's cookies by host name, as browsers do.
             answer = self.session.request(method, url, data=fields, allow_redirects=False, timeout=10)
+            onward = answer.headers.get("location")
             if answer.status_code not in (301, 302, 303):
-                return answer
-            method, fields, url = "GET", None, urljoin(url, answer.headers["location"])
+                # As browsers do without a script: the page goes on by itself.
+                refresh = re.match("0; *url=(.+)", answer.headers.get("refresh", ""), re.I)
+                if not refresh:
+                    return answer
+                onward = refresh[1]
+            method, fields, url = "GET", None, urljoin(url, onward)
         raise AssertionError("too many redirects")
 
     def log_out(self, url, goodbye):

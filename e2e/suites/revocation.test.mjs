@@ -77,15 +77,12 @@ describe('revocation', { timeout: 120_000 }, () => {
 
     await admin('key', 'kill', kid);
 
-    await Promise.all(orders.gateways.map((gateway) => until('another key signs', async () => {
-      const before = orders.upstream.seen.length;
-      const answer = await call(gateway, token);
-      const later = orders.upstream.seen.slice(before).map((request) => bearerOf(request).header.kid);
-      return answer.status !== 200 || later.some((other) => other !== kid);
-    }, { within: soon, every: 5 })));
-    const fresh = await orders.machineToken();
-    await until('a new token works', async () => (await call(orders.gateways[0], fresh)).status === 200, { within: 5_000 });
-    assert.notEqual(bearerOf(orders.upstream.seen.at(-1)).header.kid, kid);
+    for (const gateway of orders.gateways) {
+      await until('another key signs', async () => {
+        const { status } = await call(gateway, token);
+        return status === 200 && bearerOf(orders.upstream.seen.at(-1)).header.kid !== kid;
+      }, { within: soon, every: 5 });
+    }
   });
 
   test('a client', async () => {

@@ -28,6 +28,9 @@ pub(crate) struct Keys {
 struct Fetched {
     tried_ms: Option<u64>,
     got_ms: Option<u64>,
+    /// When a token named a key that was not there. Counted apart: the first such token after a
+    /// fetch is most likely signed by a key that is new, and only more of them are likely made up.
+    missed_ms: Option<u64>,
 }
 
 const COOL_DOWN_MS: u64 = 5_000;
@@ -100,10 +103,14 @@ impl Keys {
         if !Arc::ptr_eq(&before, &self.set.load_full()) {
             return Ok(());
         }
-        if fetched.tried_ms.is_some_and(|tried| now.saturating_sub(tried) < COOL_DOWN_MS) {
+        let last = if missing && fresh { fetched.missed_ms } else { fetched.tried_ms };
+        if last.is_some_and(|last| now.saturating_sub(last) < COOL_DOWN_MS) {
             return Err(NoFacts::Unavailable("the issuer's keys cannot be fetched"));
         }
         fetched.tried_ms = Some(now);
+        if missing {
+            fetched.missed_ms = Some(now);
+        }
         let uri = match &self.uri {
             Some(uri) => uri.clone(),
             None => {

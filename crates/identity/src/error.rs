@@ -84,8 +84,12 @@ impl From<jose::JoseError> for OAuthError {
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        if let Some(cause) = &self.cause {
-            tracing::error!(error.code = self.code, cause, "request failed");
+        match &self.cause {
+            Some(cause) if self.status.is_server_error() => {
+                tracing::error!(error.code = self.code, cause, "request failed");
+            }
+            Some(cause) => tracing::info!(error.code = self.code, cause, "request refused"),
+            None => {}
         }
         let body = json!({"error": self.code, "error_description": self.description});
         let mut response = (self.status, Json(body)).into_response();

@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use ::store::{StoreError, params};
-use base::ids::TokenId;
+use ::store::StoreError;
 use jose::hash::{Mac, base64url, base64url_decode};
 use serde_json::{Value, json};
 
@@ -17,9 +16,8 @@ const EVERY: Duration = Duration::from_secs(3600);
 
 /// Writes a checkpoint if the last one is an hour old; on any number of nodes. True if it did.
 pub async fn checkpoint(cx: &mut Cx) -> Result<bool, StoreError> {
-    let due = "SELECT count(*) AS n FROM audit_checkpoints WHERE occurred_at > $1";
     let since = cx.now.minus(EVERY);
-    if cx.tx.read_one(due, &params![since]).await?.map_or(Ok(0), |row| row.int("n"))? > 0 {
+    if store::has_checkpoint_since(cx, since).await? {
         return Ok(false);
     }
     let heads = store::heads(cx).await?;
@@ -29,11 +27,8 @@ pub async fn checkpoint(cx: &mut Cx) -> Result<bool, StoreError> {
     let Some(token) = signed else {
         return Ok(false);
     };
-    let sql = "INSERT INTO audit_checkpoints (checkpoint_id, occurred_at, token, mac)
-        SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM audit_checkpoints WHERE occurred_at > $5)";
     let mac = base64url(&mac(cx).tag(token.as_bytes()));
-    let written = cx.tx.execute(sql, &params![TokenId::random(), cx.now, token, mac, since]).await?;
-    Ok(written > 0)
+    store::insert_checkpoint(cx, &token, &mac, since).await
 }
 
 fn mac(cx: &Cx) -> Mac {
@@ -42,21 +37,19 @@ fn mac(cx: &Cx) -> Mac {
 
 /// Compares each checkpoint with the records it speaks of.
 pub(super) async fn verify(cx: &mut Cx, report: &mut Report) -> Result<(), StoreError> {
-    let sql = "SELECT checkpoint_id, token, mac FROM audit_checkpoints WHERE checkpoint_id > $1
-        ORDER BY checkpoint_id LIMIT 100";
     let mac = mac(cx);
     let mut after = String::new();
     loop {
-        let rows = cx.tx.read(sql, &params![&after]).await?;
-        let Some(last) = rows.last() else {
+        let page = store::checkpoints(cx, &after).await?;
+        let Some(last) = page.last() else {
             return Ok(());
         };
-        after = last.string("checkpoint_id")?;
-        for row in &rows {
+        after.clone_from(&last.checkpoint_id);
+        for checkpoint in page {
             report.checkpoints += 1;
-            let (token, tag) = (row.text("token")?, base64url_decode(row.text("mac")?));
+            let (token, tag) = (&checkpoint.token, base64url_decode(&checkpoint.mac));
             if !tag.is_some_and(|tag| mac.verify(token.as_bytes(), &tag)) {
-                let writer = row.string("checkpoint_id")?;
+                let writer = checkpoint.checkpoint_id;
                 report.breaks.push(Break { writer, seq: 0, what: "the checkpoint was changed" });
                 continue;
             }
@@ -68,9 +61,7 @@ pub(super) async fn verify(cx: &mut Cx, report: &mut Report) -> Result<(), Store
 }
 
 async fn compare(cx: &mut Cx, report: &mut Report, writer: String, seq: i64, hash: &str) -> Result<(), StoreError> {
-    let sql = "SELECT hash FROM audit_records WHERE writer = $1 AND seq = $2";
-    let found = cx.tx.read_one(sql, &params![&writer, seq]).await?;
-    let same = found.is_some_and(|row| row.text("hash").is_ok_and(|own| own == hash));
+    let same = store::hash_at(cx, &writer, seq).await?.is_some_and(|own| own == hash);
     let known = report.breaks.iter().any(|known| known.writer == writer);
     if !same && !known {
         report.breaks.push(Break { writer, seq, what: "the chain is not the one that was signed" });

@@ -1,4 +1,5 @@
 use base::Time;
+use base::ids::TokenId;
 use serde::Serialize;
 use serde_json::Value;
 use store::{Row, StoreError, params};
@@ -158,4 +159,45 @@ fn entry(row: &Row) -> Result<Entry, StoreError> {
         previous: row.string("previous")?,
         hash: row.string("hash")?,
     })
+}
+
+pub(super) async fn hash_at(cx: &mut Cx, writer: &str, seq: i64) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT hash FROM audit_records WHERE writer = $1 AND seq = $2";
+    cx.tx.read_one(sql, &params![writer, seq]).await?.map(|row| row.string("hash")).transpose()
+}
+
+pub(super) struct Checkpoint {
+    pub checkpoint_id: String,
+    pub token: String,
+    pub mac: String,
+}
+
+pub(super) async fn has_checkpoint_since(cx: &mut Cx, since: Time) -> Result<bool, StoreError> {
+    let sql = "SELECT checkpoint_id FROM audit_checkpoints WHERE occurred_at > $1 LIMIT 1";
+    Ok(cx.tx.read_one(sql, &params![since]).await?.is_some())
+}
+
+/// False if another node has written one since.
+pub(super) async fn insert_checkpoint(
+    cx: &mut Cx,
+    token: &str,
+    mac: &str,
+    since: Time,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO audit_checkpoints (checkpoint_id, occurred_at, token, mac)
+        SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM audit_checkpoints WHERE occurred_at > $5)";
+    Ok(cx.tx.execute(sql, &params![TokenId::random(), cx.now, token, mac, since]).await? > 0)
+}
+
+pub(super) async fn checkpoints(cx: &mut Cx, after: &str) -> Result<Vec<Checkpoint>, StoreError> {
+    let sql = "SELECT checkpoint_id, token, mac FROM audit_checkpoints WHERE checkpoint_id > $1
+        ORDER BY checkpoint_id LIMIT 100";
+    let checkpoint = |row: &Row| {
+        Ok(Checkpoint {
+            checkpoint_id: row.string("checkpoint_id")?,
+            token: row.string("token")?,
+            mac: row.string("mac")?,
+        })
+    };
+    cx.tx.read(sql, &params![after]).await?.iter().map(checkpoint).collect()
 }

@@ -2,6 +2,9 @@
 //! contract. A scope whose contract cannot be kept is not granted: no token says `orders_read` without the
 //! `account_nr` that the API behind relies on.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use base::ids::UserId;

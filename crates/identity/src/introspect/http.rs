@@ -28,7 +28,8 @@ async fn introspect_token(
     let form = form::Form::read(&headers, &body)?;
     let by = authenticate_confidential(&mut cx, &headers, &form).await?;
     let token = form.get("token").ok_or_else(|| invalid_request("`token` is missing"))?;
-    let asked = asked(&by.client, &form.resources()?)?;
+    let resources: Vec<&str> = form.all("resource").collect();
+    let asked = asked(&by.client, &resources)?;
     let live = live::find(&mut cx, token).await?;
     let catalog = scopes::catalog(&identity).await?;
     let told = live.as_ref().and_then(|live| tell(&catalog, &identity.config.issuer, live, &asked));

@@ -33,8 +33,10 @@ pub struct Told {
     pub expires_at: Time,
 }
 
-/// The audiences a request is about: all that the caller may introspect, or the one it names.
-fn asked(caller: &Client, resources: &[String]) -> Result<Audiences, OAuthError> {
+/// The audiences a request is about: all that the caller may introspect, or the one it names in `resource`,
+/// a parameter of ours at this endpoint. An audience it may not introspect is its operator's mistake, and
+/// told as one.
+fn asked(caller: &Client, resources: &[&str]) -> Result<Audiences, OAuthError> {
     match resources {
         [] => Ok(caller.spec.introspect.clone()),
         [one] if caller.spec.introspect.contains(one) => Ok(Audiences::one(one)),

@@ -8,6 +8,8 @@
 mod http;
 mod plan;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

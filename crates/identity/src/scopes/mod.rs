@@ -6,6 +6,8 @@
 
 mod audiences;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -178,12 +178,7 @@ pub(super) async fn has_checkpoint_since(cx: &mut Cx, since: Time) -> Result<boo
 }
 
 /// False if another node has written one since.
-pub(super) async fn insert_checkpoint(
-    cx: &mut Cx,
-    token: &str,
-    mac: &str,
-    since: Time,
-) -> Result<bool, StoreError> {
+pub(super) async fn insert_checkpoint(cx: &mut Cx, token: &str, mac: &str, since: Time) -> Result<bool, StoreError> {
     let sql = "INSERT INTO audit_checkpoints (checkpoint_id, occurred_at, token, mac)
         SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT 1 FROM audit_checkpoints WHERE occurred_at > $5)";
     Ok(cx.tx.execute(sql, &params![TokenId::random(), cx.now, token, mac, since]).await? > 0)

@@ -59,8 +59,7 @@ fn the_state_of_a_key_follows_from_its_row_and_the_time() {
 
     let states: Vec<State> = [9, 10, 19, 20, 29, 30].map(|ms| key.state(at(ms))).to_vec();
 
-    let expected =
-        [State::Announced, State::Active, State::Active, State::Retired, State::Retired, State::Removed];
+    let expected = [State::Announced, State::Active, State::Active, State::Retired, State::Retired, State::Removed];
     assert_eq!(states, expected);
     assert_eq!(killed.state(at(9)), State::Killed);
 }

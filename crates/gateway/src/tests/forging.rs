@@ -166,6 +166,13 @@ async fn what_connection_names_is_gone_and_cannot_take_ours_with_it() {
 }
 
 #[test]
+fn a_name_with_an_underscore_never_gets_through() {
+    for name in ["x_custom", "x-custom_name", "my_header", "_"] {
+        assert!(is_ours(name), "{name}");
+    }
+}
+
+#[test]
 fn what_clients_need_gets_through() {
     for name in [
         "accept",

@@ -10,7 +10,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Dev, Server, body, err, free_ports, get, out, run, until_status, write};
+use support::{Dev, body, err, get, out, run_command, until_status, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_opens_the_sample_until_it_is_revoked() {
@@ -227,214 +227,79 @@ async fn it_stops_in_good_order_when_told() {
     assert_eq!(dev.server.terminate(), Some(0));
 }
 
-/// Roles apart: identity on PostgreSQL, two gateways, each a process; the same walk.
 #[tokio::test(flavor = "multi_thread")]
-async fn apart_on_postgresql_a_revocation_shuts_the_door_at_two_gateways() {
-    let database = testkit::db::postgres(&[]).await;
-    let store::Config::Postgres { url, schema } = &database.config else { panic!("PostgreSQL") };
-    let identity = Apart::identity(url.expose(), schema);
-    let secrets = identity.prepare();
-    let echo = Dev::start();
-    // Any service that verifies JWTs of this issuer will do: one that only answers stands in for it here.
-    let upstream = echo.text("/ops");
-    let gateways = [identity.gateway(&secrets, &upstream), identity.gateway(&secrets, &upstream)];
-    let token = identity.token(&secrets.app);
+async fn a_wrong_administration_token_is_said_and_has_its_exit_code() {
+    let dev = Dev::start();
+    let mut command = support::command(&["client", "list", "--server", &dev.text("/ops")]);
+    command.env("CARDEA_ADMIN_TOKEN", "cad_wrong");
 
-    for gateway in &gateways {
-        assert_eq!(get(&gateway.url, Some(&token)).await.status(), 200);
-    }
-    identity.ok(&["token", "revoke", &token]);
+    let refused = run_command(command, None);
 
-    for gateway in &gateways {
-        until_status(&gateway.url, &token, 401).await;
-    }
+    assert_eq!(refused.status.code(), Some(4), "{}", err(&refused));
+    assert!(err(&refused).contains("--admin-token"), "{}", err(&refused));
 }
 
-/// The last good configuration of a gateway starts it again while identity is down.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_starts_with_what_it_had_while_identity_is_down() {
-    let database = testkit::db::postgres(&[]).await;
-    let store::Config::Postgres { url, schema } = &database.config else { panic!("PostgreSQL") };
-    let mut identity = Apart::identity(url.expose(), schema);
-    let secrets = identity.prepare();
-    let upstream = Dev::start();
-    let gateway = identity.gateway(&secrets, &upstream.text("/ops"));
-    let token = identity.token(&secrets.app);
-    assert_eq!(get(&gateway.url, Some(&token)).await.status(), 200);
-    identity.server.take().unwrap().kill();
-    write(&gateway.folder.path().join("resources/all.yaml"), "kind: Route\nname: broken\nspec: {}\n");
+async fn lists_fit_wide_and_narrow() {
+    let dev = Dev::start();
+    let list = |columns: &str| {
+        let mut command = support::command(&["client", "list", "--data", dev.data.to_str().unwrap()]);
+        command.env("COLUMNS", columns);
+        out(&run_command(command, None))
+    };
 
-    let gateway = gateway.killed_and_started_again();
+    insta::assert_snapshot!("client_list_80", list("80"));
+    let narrow = list("40");
 
-    let answer = get(&gateway.url, Some(&token)).await;
-    assert!(matches!(answer.status().as_u16(), 502 | 503), "an outage, said as one: {}", answer.status());
-    assert_eq!(get(&gateway.url, None).await.status(), 401, "the route is still there and still guarded");
+    insta::assert_snapshot!("client_list_40", narrow);
+    assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
 }
 
-/// A new process takes the sockets while requests run: none is refused, none is dropped.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_process_takes_over_without_a_failed_request() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_ports();
-    let at = |name: &str| folder.path().join(name);
-    let (token, ops) = (base::random::text::<32>(), format!("http://127.0.0.1:{}", port + 1));
-    write(&at("admin.token"), &token);
-    write(
-        &at("all.yaml"),
-        &format!(
-            "kind: Upstream\nname: self\nspec: {{ endpoints: ['{ops}'] }}\n---\nkind: Service\nname: self\n\
-             spec: {{ upstream: self }}\n---\nkind: Route\nname: live\n\
-             spec: {{ match: {{ path: /livez }}, service: self, auth: none }}\n"
-        ),
-    );
-    write(
-        &at("cardea.yaml"),
-        &format!(
-            "data: ./data\ngateway:\n  listen: [{{ address: '127.0.0.1:{port}' }}]\n  publicUrl: http://localhost:{port}\n  \
-             resources: ./all.yaml\nops: {{ listen: '127.0.0.1:{}', adminToken: 'file:admin.token' }}\n",
-            port + 1
-        ),
-    );
-    let config = at("cardea.yaml");
-    let old = Server::start(&["serve", "--json", "--config", config.to_str().unwrap(), "--roles", "gateway"]);
-    let url = format!("http://127.0.0.1:{port}/livez");
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let load = tokio::spawn({
-        let (url, stop) = (url.clone(), stop.clone());
-        async move {
-            let mut answered = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                assert_eq!(get(&url, None).await.status(), 200);
-                answered += 1;
-            }
-            answered
-        }
-    });
+async fn a_password_comes_on_stdin_and_a_short_one_is_refused() {
+    let dev = Dev::start();
+    dev.ok(&["user", "create", "ada", "--name", "Ada", "--attribute", "account_nr=7"]);
+    let set = |password: &str| {
+        let command = support::command(&["user", "password", "ada", "--data", dev.data.to_str().unwrap()]);
+        run_command(command, Some(password))
+    };
 
-    let reference = format!("file:{}", at("admin.token").display());
-    let asked = run(&["reload", "--binary", "--server", &ops, "--admin-token", &reference], None);
-    let code = old.ended();
-    let after = get(&url, None).await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let short = set("short\n");
+    let empty = set("");
+    let good = set("correct horse battery staple\n");
 
-    assert!(asked.status.success(), "{}", err(&asked));
-    assert_eq!(code, Some(0), "the old process ends in good order");
-    assert_eq!(after.status(), 200);
-    assert!(load.await.unwrap() > 0);
-    let process = get(&format!("{ops}/admin/v1"), Some(&token)).await;
-    let new = body(&process)["process"].as_i64().unwrap();
-    support::terminate(i32::try_from(new).unwrap());
+    assert_eq!(short.status.code(), Some(5), "{}", err(&short));
+    assert!(err(&short).contains("/password") && !err(&short).contains("short\n"), "{}", err(&short));
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(good.status.success(), "{}", err(&good));
+    assert!(dev.json(&["audit", "--since", "15m"]).to_string().contains("password.set"));
 }
 
-struct Apart {
-    folder: tempfile::TempDir,
-    server: Option<Server>,
-    issuer: String,
-    ops: String,
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_exists_is_not_made_again() {
+    let dev = Dev::start();
+    let create = ["client", "create", "shop", "--grant", "client_credentials", "--scope", "echo.read"];
+    let made = dev.json(&create);
+
+    let again = dev.cardea(&create);
+
+    assert!(made["client_secret"].as_str().is_some_and(|secret| secret.starts_with("ccs_")), "{made}");
+    assert_eq!(again.status.code(), Some(5), "{}", err(&again));
+    assert!(err(&again).contains("exists already"), "{}", err(&again));
 }
 
-struct Secrets {
-    app: String,
-    gateway: String,
-}
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_change_of_a_file_is_refused_and_the_old_set_goes_on() {
+    let dev = Dev::start();
+    let token = dev.token();
+    write(&dev.data.join("resources/echo.yaml"), "kind: Route\nname: echo\nspec: { match: { path: /echo } }\n");
 
-struct Gateway {
-    folder: tempfile::TempDir,
-    server: Server,
-    url: String,
-}
+    let refused = dev.cardea(&["reload"]);
 
-impl Gateway {
-    fn killed_and_started_again(self) -> Self {
-        let Self { folder, server, url } = self;
-        server.kill();
-        let config = folder.path().join("cardea.yaml");
-        let server = Server::start(&["serve", "--json", "--config", config.to_str().unwrap(), "--roles", "gateway"]);
-        Self { folder, server, url }
-    }
-}
-
-impl Apart {
-    fn identity(url: &str, schema: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_ports();
-        let (issuer, ops) = (format!("http://localhost:{port}"), format!("http://localhost:{}", port + 1));
-        let at = |name: &str| folder.path().join(name);
-        write(&at("admin.token"), &base::handle::encode(base::handle::ADMIN_TOKEN, &base::random::bytes::<32>()));
-        write(&at("master.key"), &base::random::text::<48>());
-        write(&at("database.url"), url);
-        write(
-            &at("cardea.yaml"),
-            &format!(
-                "data: ./data\nroles: [identity]\nidentity:\n  issuer: {issuer}\n  listen: 127.0.0.1:{port}\n  \
-                 masterKey: file:master.key\n  database: {{ postgres: 'file:database.url', schema: {schema} }}\n\
-                 ops: {{ listen: '127.0.0.1:{}', adminToken: 'file:admin.token' }}\n",
-                port + 1
-            ),
-        );
-        let server = Server::start(&["serve", "--json", "--config", at("cardea.yaml").to_str().unwrap()]);
-        Self { folder, server: Some(server), issuer, ops }
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let token = format!("file:{}", self.folder.path().join("admin.token").display());
-        let mut all = arguments.to_vec();
-        all.extend(["--server", &self.ops, "--admin-token", &token]);
-        let output = run(&all, None);
-        assert!(output.status.success(), "cardea {arguments:?}: {}", err(&output));
-        out(&output)
-    }
-
-    fn prepare(&self) -> Secrets {
-        let file = self.folder.path().join("sample.yaml");
-        write(
-            &file,
-            "kind: ResourceServer\nname: echo\nspec: { audience: 'https://echo.internal' }\n---\nkind: Scope\nname: echo.read\n\
-             spec: { audience: 'https://echo.internal' }\n---\nkind: Client\nname: app\nspec: { grantTypes: [client_credentials], \
-             scopes: [echo.read] }\n---\nkind: Client\nname: gateway\nspec: { introspect: ['https://echo.internal'], events: true }\n",
-        );
-        self.ok(&["apply", "-f", file.to_str().unwrap()]);
-        let secret = |client: &str| self.ok(&["client", "secret", "add", client]).trim().to_owned();
-        Secrets { app: secret("app"), gateway: secret("gateway") }
-    }
-
-    fn token(&self, secret: &str) -> String {
-        let file = self.folder.path().join("app.secret");
-        write(&file, secret);
-        let secret = format!("file:{}", file.display());
-        let output =
-            run(&["token", "app", "--scope", "echo.read", "--issuer", &self.issuer, "--secret", &secret], None);
-        assert!(output.status.success(), "{}", err(&output));
-        out(&output).trim().to_owned()
-    }
-
-    fn gateway(&self, secrets: &Secrets, upstream: &str) -> Gateway {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_ports();
-        let at = |name: &str| folder.path().join(name);
-        std::fs::create_dir(at("resources")).unwrap();
-        write(&at("admin.token"), &base::random::text::<32>());
-        write(&at("resources/gateway.secret"), &secrets.gateway);
-        write(
-            &at("resources/all.yaml"),
-            &format!(
-                "kind: Issuer\nname: main\nspec: {{ issuer: '{}', introspection: {{ as: gateway, secret: 'file:gateway.secret', \
-                 revocations: {{ maxLag: 5s }} }} }}\n---\nkind: Upstream\nname: echo\nspec: {{ endpoints: ['{upstream}'] }}\n---\n\
-                 kind: Service\nname: echo\nspec: {{ upstream: echo, audience: 'https://echo.internal' }}\n---\nkind: Route\n\
-                 name: echo\nspec: {{ match: {{ path: /livez }}, service: echo, auth: {{ issuer: main, scopes: [echo.read] }} }}\n",
-                self.issuer
-            ),
-        );
-        write(
-            &at("cardea.yaml"),
-            &format!(
-                "data: ./data\ngateway:\n  listen: [{{ address: '127.0.0.1:{port}' }}]\n  publicUrl: http://localhost:{port}\n  \
-                 resources: ./resources\nops: {{ listen: '127.0.0.1:{}', adminToken: 'file:admin.token' }}\n",
-                port + 1
-            ),
-        );
-        let config = at("cardea.yaml");
-        let server = Server::start(&["serve", "--json", "--config", config.to_str().unwrap(), "--roles", "gateway"]);
-        Gateway { folder, server, url: format!("http://localhost:{port}/livez") }
-    }
+    assert_eq!(refused.status.code(), Some(5), "{}", err(&refused));
+    assert!(err(&refused).contains("echo.yaml:"), "{}", err(&refused));
+    assert_eq!(get(&dev.text("/sample/api"), Some(&token)).await.status(), 200);
+    let ready = get(&format!("{}/readyz?verbose", dev.text("/ops")), None).await;
+    assert_eq!(ready.status(), 200);
+    assert!(String::from_utf8_lossy(ready.body()).contains("[!] gateway: resources"), "{:?}", ready.body());
 }

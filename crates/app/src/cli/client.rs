@@ -170,10 +170,10 @@ async fn list(server: &Server, out: Out) -> anyhow::Result<()> {
     let items = server.list("/admin/v1/clients").await?;
     let row = |client: &Value| {
         let spec = client.get("spec").cloned().unwrap_or_default();
-        vec![text(client, "name"), joined(&spec, "grantTypes"), joined(&spec, "scopes"), state(client)]
+        vec![text(client, "name"), joined(&spec, "grantTypes"), state(client)]
     };
     let table = Table {
-        headings: vec!["client", "grants", "scopes", "state"],
+        headings: vec!["client", "grants", "state"],
         rows: items.iter().map(row).collect(),
         empty: "no clients yet; make one with `cardea client create`",
     };

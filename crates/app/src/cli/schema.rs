@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
+use crate::config;
 use crate::exit::Exit;
 use crate::out::Out;
 
@@ -23,7 +24,7 @@ enum File {
 impl Schema {
     pub fn run(self, out: Out) -> anyhow::Result<Exit> {
         let schema = match self.file {
-            File::Config => crate::config::schema(),
+            File::Config => config::schema(),
             File::Resources => Value::Object(
                 catalog::schemas().into_iter().map(|(kind, schema)| (kind.to_owned(), schema)).collect::<Map<_, _>>(),
             ),

@@ -183,8 +183,10 @@ pub struct Gateway {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listen {
+    /// Address and port.
     #[schemars(with = "String")]
     pub address: SocketAddr,
+    /// Without it plain HTTP is spoken.
     pub tls: Option<Tls>,
 }
 

@@ -207,6 +207,7 @@ impl Process {
 
     /// The gateway first, since it asks the identity system; operations last. A second signal ends it at once.
     async fn stop(self) {
+        self.roles.stop();
         let mut signals = self.signals;
         let in_order = async {
             if let Some(edge) = self.edge {

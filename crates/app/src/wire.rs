@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,11 +27,12 @@ pub struct Roles {
     pub identity: Option<SharedIdentity>,
     pub gateway: Option<Arc<Gateway>>,
     certificates: Vec<(Arc<Certificates>, Vec<CertificateFiles>)>,
+    stopping: AtomicBool,
 }
 
 impl Roles {
     pub fn new(identity: Option<SharedIdentity>, gateway: Option<Arc<Gateway>>) -> Self {
-        Self { identity, gateway, certificates: Vec::new() }
+        Self { identity, gateway, certificates: Vec::new(), stopping: AtomicBool::new(false) }
     }
 
     pub fn running(&self) -> Vec<Role> {
@@ -44,8 +46,17 @@ impl Roles {
         running.into_iter().collect()
     }
 
+    /// From now on not ready, so that whoever distributes requests looks elsewhere.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
     pub async fn checks(&self) -> Vec<Check> {
         let mut checks = Vec::new();
+        if self.stopping.load(Ordering::Relaxed) {
+            let detail = "is stopping".to_owned();
+            checks.push(Check { name: "process".to_owned(), state: State::Down, detail });
+        }
         if let Some(identity) = &self.identity {
             let (state, detail) = match identity.db.ping().await {
                 Ok(()) => (State::Fine, "answers".to_owned()),

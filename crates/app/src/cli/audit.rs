@@ -44,7 +44,8 @@ impl Audit {
             let answer = server.get("/admin/v1/audit/verify").await?;
             let whole = answer.get("whole").and_then(Value::as_bool) == Some(true);
             let sentence = if whole {
-                format!("whole: {} records", answer.get("records").and_then(Value::as_u64).unwrap_or(0))
+                let count = |key: &str| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
+                format!("whole: {} records, {} signed checkpoints", count("records"), count("checkpoints"))
             } else {
                 format!("BROKEN: {}", text(&answer, "fault"))
             };

@@ -47,6 +47,7 @@ pub async fn verify_audit(AdminCx(mut cx): AdminCx) -> Answer {
     let fault = report.breaks.first().map(|found| format!("record {} of {}: {}", found.seq, found.writer, found.what));
     Ok(ok(&json!({
         "whole": report.breaks.is_empty(), "chains": report.chains, "records": report.records,
+        "checkpoints": report.checkpoints,
         "breaks": breaks, "fault": fault,
     })))
 }

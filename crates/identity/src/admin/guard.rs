@@ -1,9 +1,10 @@
 //! The guard `admin`: a bearer token of an administrator (RFC 6750 §2.1), compared in constant time.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use base::secret::equal;
@@ -44,7 +45,11 @@ async fn check(State(tokens): State<AdminTokens>, mut request: Request, next: Ne
             request.extensions_mut().insert(Admin(name));
             next.run(request).await
         }
-        None => refuse(),
+        None => {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+            tracing::warn!(client.address = ?peer, "an administration request without a good token was refused");
+            refuse()
+        }
     }
 }
 

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use base::Time;
+use base::event::Revoked;
 use base::ids::{ClientId, RequestId, UserId};
 use http::HeaderMap;
 use http::request::Parts;
 use ipnet::IpNet;
 use store::Tx;
 
-use crate::SharedIdentity;
+use crate::{SharedIdentity, events};
 
 /// A function that does something takes `&mut Cx` and its input; the handler commits.
 pub struct Cx {
@@ -21,6 +22,8 @@ pub struct Cx {
     pub request_id: RequestId,
     pub network: IpAddr,
     pub actor: Actor,
+    /// Written last of all, by [`Cx::commit`]: see `events`.
+    pub(crate) revocations: Vec<(Revoked, &'static str)>,
 }
 
 /// Who acts; what the audit log names.
@@ -55,6 +58,7 @@ impl Cx {
             request_id,
             network,
             actor: Actor::Nobody,
+            revocations: Vec::new(),
         }
     }
 
@@ -75,7 +79,8 @@ impl Cx {
     }
 
     /// Ends the request's transaction; an answer that promises something is sent after this.
-    pub async fn commit(self) -> Result<(), store::StoreError> {
+    pub async fn commit(mut self) -> Result<(), store::StoreError> {
+        events::write(&mut self).await?;
         self.tx.commit().await
     }
 }

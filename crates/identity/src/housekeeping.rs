@@ -43,6 +43,12 @@ const SWEEPS: &[(&str, Duration)] = &[
             (SELECT client_id || ' ' || stream FROM event_streams WHERE seen_at < $1 LIMIT $2)",
         DAY,
     ),
+    // … and so has one that asks but never acknowledges, before what it has not taken goes …
+    (
+        "DELETE FROM event_streams WHERE CAST($2 AS BIGINT) > 0
+            AND acked_seq < (SELECT COALESCE(MAX(seq), 0) FROM events WHERE occurred_at < $1)",
+        Duration::from_secs(48 * 3600),
+    ),
     // … so that events are kept a day longer than that.
     (
         "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < $1 LIMIT $2)",

@@ -18,9 +18,20 @@ use crate::Cx;
 /// Notified with each event.
 pub const TOPIC: &str = "events";
 
-/// Appends an event; late in the transaction, since writers wait for each other from here to the commit.
+/// Appends an event to the log when the transaction commits. Its writing is put off to the last moment, since
+/// from then to the commit writers wait for each other: so they do it briefly, and never with a row in hand
+/// that another one needs who waits already.
+#[expect(clippy::unused_async, reason = "it has the shape of all that is recorded, for whoever calls it")]
 pub async fn append(cx: &mut Cx, revoked: Revoked, reason: &'static str) -> Result<(), StoreError> {
-    store::append(cx, &revoked, reason).await?;
-    cx.tx.notify(TOPIC);
+    cx.revocations.push((revoked, reason));
+    Ok(())
+}
+
+/// The last statements of a transaction; `Cx::commit` calls it.
+pub(crate) async fn write(cx: &mut Cx) -> Result<(), StoreError> {
+    for (revoked, reason) in std::mem::take(&mut cx.revocations) {
+        store::append(cx, &revoked, reason).await?;
+        cx.tx.notify(TOPIC);
+    }
     Ok(())
 }

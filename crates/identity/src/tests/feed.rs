@@ -174,6 +174,53 @@ store_test!(a_receiver_that_was_away_for_a_day_is_told_so, MIGRATIONS, |db: Test
     assert_eq!((in_time.header("cardea-stream"), late.header("cardea-stream")), ("resumed", "new"));
 });
 
+store_test!(a_receiver_that_never_acknowledges_is_told_when_events_go, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let m = p.market().await;
+    p.events(&m.gateway, "", json!({})).await;
+    p.announce("one").await;
+    let mut continuity = Vec::new();
+    for _ in 0..3 {
+        p.advance(17 * 3600);
+        continuity.push(p.poll(&m.gateway, "", &json!({"returnImmediately": true})).await);
+        housekeeping::sweep(&p.identity).await.unwrap();
+    }
+
+    let after = p.poll(&m.gateway, "", &json!({"returnImmediately": true})).await;
+
+    for answer in &continuity {
+        assert_eq!((answer.header("cardea-stream"), p.read_sets(&m.gateway, answer).await.len()), ("resumed", 1));
+    }
+    assert_eq!((after.header("cardea-stream"), p.read_sets(&m.gateway, &after).await.len()), ("new", 0));
+});
+
+store_test!(crossing_revocations_do_not_stop_each_other, MIGRATIONS, |db: TestDb| async move {
+    let p = Arc::new(Platform::on(db).await);
+    let m = p.market().await;
+    for _ in 0..10 {
+        let token = p.tokens(&m.shop, &m.alice, "orders_read").await.text("access_token");
+        let grant_id = p.introspect(&m.orders, &token).await["grant_id"].as_str().unwrap().to_owned();
+        // One has an event to tell before it wants the grant, the other wants the grant before it has one.
+        let tasks = [true, false].map(|tells_first| {
+            let (p, grant_id) = (p.clone(), GrantId(grant_id.clone()));
+            tokio::spawn(async move {
+                let mut cx = p.cx();
+                if tells_first {
+                    events::append(&mut cx, Revoked::Session("s".to_owned()), "test").await.unwrap();
+                }
+                let revoked = grants::revoke(&mut cx, &grant_id, "test").await.unwrap();
+                cx.commit().await.unwrap();
+                revoked
+            })
+        });
+        let mut revoked = 0;
+        for task in tasks {
+            revoked += usize::from(task.await.unwrap());
+        }
+        assert_eq!(revoked, 1);
+    }
+});
+
 store_test!(only_clients_that_may_poll_do, MIGRATIONS, |db: TestDb| async move {
     let p = Platform::on(db).await;
     let m = p.market().await;

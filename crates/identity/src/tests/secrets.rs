@@ -67,6 +67,10 @@ async fn run(p: &Platform) -> Vec<(&'static str, String)> {
     p.post("/introspect", &[], &[("token", &access), ("client_id", "orders"), ("client_secret", "canary-in-body")])
         .await;
 
+    let swapped = super::actors::Caller { id: "canary-in-the-wrong-place".to_owned(), secret: Some("shop".to_owned()) };
+    p.post_as(&swapped, "/token", &[("grant_type", "client_credentials")]).await;
+    p.post("/token", &[], &[("client_id", "canary-in-the-wrong-place"), ("grant_type", "refresh_token")]).await;
+
     let private_key = {
         let ring = crate::keys::ring(&p.identity).await.unwrap();
         let jwk = ring.signer(&p.identity, None).unwrap().to_jwk();
@@ -86,6 +90,7 @@ async fn run(p: &Platform) -> Vec<(&'static str, String)> {
         ("client secret", m.shop.secret.unwrap()),
         ("another client secret", m.orders.secret.unwrap()),
         ("secret in a body", "canary-in-body".to_owned()),
+        ("secret as an id", "canary-in-the-wrong-place".to_owned()),
         ("private key", private_key),
         ("master key", "a master key of the tests, 32 bytes+".to_owned()),
     ]

@@ -32,6 +32,7 @@ pub async fn authenticate(cx: &mut Cx, headers: &HeaderMap, form: &Form) -> Resu
     let claimed = claimed(headers, form)?;
     let found = clients::credentials(cx, &claimed.client_id).await?;
     let registered = found.as_ref().map(|found| found.client.spec.token_endpoint_auth_method);
+    let known = found.as_ref().map(|found| found.client.client_id.clone());
     let authenticated = match claimed.secret {
         Some(secret) => {
             let checked = clients::check_secret(cx, found, &secret);
@@ -44,9 +45,9 @@ pub async fn authenticate(cx: &mut Cx, headers: &HeaderMap, form: &Form) -> Resu
             _ => Err("unknown or disabled client"),
         },
     };
-    let authenticated = authenticated.map_err(|reason| refused(&claimed.client_id, reason))?;
+    let authenticated = authenticated.map_err(|reason| refused(known.as_ref(), reason))?;
     if registered != Some(claimed.method) {
-        return Err(refused(&claimed.client_id, "not the registered method"));
+        return Err(refused(known.as_ref(), "not the registered method"));
     }
     cx.actor = Actor::Client(authenticated.client.client_id.clone());
     Ok(authenticated)
@@ -61,19 +62,20 @@ pub async fn authenticate_confidential(
     let authenticated = authenticate(cx, headers, form).await?;
     match authenticated.secret_id {
         Some(_) => Ok(authenticated),
-        None => Err(refused(&authenticated.client.client_id, "a public client")),
+        None => Err(refused(Some(&authenticated.client.client_id), "a public client")),
     }
 }
 
-fn refused(client_id: &ClientId, reason: &'static str) -> OAuthError {
-    tracing::warn!(client.id = %client_id, reason, "client authentication failed");
+/// What an unknown client calls itself is not logged: it may be a secret in the wrong place.
+fn refused(known: Option<&ClientId>, reason: &'static str) -> OAuthError {
+    tracing::warn!(client.id = known.map(ClientId::as_str), reason, "client authentication failed");
     // RFC 9110 §15.5.2: a 401 names what would do.
     invalid_client("client authentication failed").challenge("Basic realm=\"cardea\", charset=\"UTF-8\"")
 }
 
 fn claimed(headers: &HeaderMap, form: &Form) -> Result<Claimed, OAuthError> {
     if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
-        return Err(refused(&ClientId::from("?"), "assertions are not supported"));
+        return Err(refused(None, "assertions are not supported"));
     }
     let mut lines = headers.get_all(header::AUTHORIZATION).iter();
     let (line, second) = (lines.next(), lines.next());
@@ -82,7 +84,7 @@ fn claimed(headers: &HeaderMap, form: &Form) -> Result<Claimed, OAuthError> {
     }
     let in_body = form.get("client_id");
     let Some(line) = line else {
-        let client_id = ClientId::from(in_body.ok_or_else(|| refused(&ClientId::from("?"), "no credentials"))?);
+        let client_id = ClientId::from(in_body.ok_or_else(|| refused(None, "no credentials"))?);
         let secret = form.get("client_secret").map(Secret::from);
         let method = if secret.is_some() { AuthMethod::ClientSecretPost } else { AuthMethod::None };
         return Ok(Claimed { client_id, secret, method });
@@ -92,7 +94,7 @@ fn claimed(headers: &HeaderMap, form: &Form) -> Result<Claimed, OAuthError> {
         return Err(invalid_request("the client authenticates in two ways"));
     }
     let (client_id, secret) =
-        line.to_str().ok().and_then(basic).ok_or_else(|| refused(&ClientId::from("?"), "malformed"))?;
+        line.to_str().ok().and_then(basic).ok_or_else(|| refused(None, "malformed"))?;
     if in_body.is_some_and(|in_body| in_body != client_id.as_str()) {
         return Err(invalid_request("`client_id` is not the client that authenticates"));
     }

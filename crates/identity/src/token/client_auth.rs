@@ -93,8 +93,7 @@ fn claimed(headers: &HeaderMap, form: &Form) -> Result<Claimed, OAuthError> {
     if form.get("client_secret").is_some() {
         return Err(invalid_request("the client authenticates in two ways"));
     }
-    let (client_id, secret) =
-        line.to_str().ok().and_then(basic).ok_or_else(|| refused(None, "malformed"))?;
+    let (client_id, secret) = line.to_str().ok().and_then(basic).ok_or_else(|| refused(None, "malformed"))?;
     if in_body.is_some_and(|in_body| in_body != client_id.as_str()) {
         return Err(invalid_request("`client_id` is not the client that authenticates"));
     }

@@ -9,6 +9,7 @@ export CARGO_TERM_COLOR=never CARGO_NET_RETRY=5 NO_COLOR=1
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/ci
 mkdir -p "$logs"
+binary=$(realpath "$target")/debug/cardea
 passed=0 failed=0 skipped=0 broken=()
 
 # count LOG: the closing lines of nextest, cargo test, node's test runner and pytest, summed: `passed failed skipped`.
@@ -77,9 +78,9 @@ begin=$SECONDS
 if stage setup 900 bash -c 'scripts/setup.sh test && fetch'; then
     stage format 120 cargo fmt --all --check
     stage clippy 1500 cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-    if stage rust 1800 bash -c rust_tests || [ -x "$target/debug/cardea" ]; then
+    if stage rust 2400 bash -c rust_tests || [ -x "$binary" ]; then
         for suite in $(scripts/e2e.sh --list); do
-            stage "e2e-$suite" 300 env CARDEA_BIN="$PWD/${target#"$PWD/"}/debug/cardea" scripts/e2e.sh "$suite"
+            stage "e2e-$suite" 300 env CARDEA_BIN="$binary" scripts/e2e.sh "$suite"
         done
     fi
 fi

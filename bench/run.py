@@ -230,9 +230,9 @@ def phantom_nginx(bench, upstream_port, dev, endpoint):
   }}""", modules=["ngx_http_js_module"])
 
 
-def cardea_gateway(bench, upstream_port, dev):
+def cardea_gateway(bench, upstream_port, dev, log):
     """The gateway in a process of its own, so that it alone is charged."""
-    folder = bench.folder / "gateway"
+    folder = bench.folder / f"gateway-{log}"
     (folder / "resources").mkdir(parents=True)
     secret = folder / "introspection.secret"
     secret.write_text(dev["introspection"]["client_secret"])
@@ -266,7 +266,7 @@ ops:
   listen: 127.0.0.1:{port + 1}
   adminToken: file:./admin.token
 """)
-    args = [bench.binary, "serve", "--config", folder / "cardea.yaml", "--roles", "gateway"]
+    args = [bench.binary, "serve", "--config", folder / "cardea.yaml", "--roles", "gateway", "--log", log]
     ready = f"http://127.0.0.1:{port + 1}/readyz"
     return bench.server("cardea gateway", args, lambda: listens(port + 1) and ask(ready)[0] == 200), port
 
@@ -297,7 +297,8 @@ def hot_phantom_hit(bench, rounds, seconds):
     contenders = {
         "nginx, plain proxy, no security": plain_nginx(bench, api),
         "nginx, phantom flow (auth_request, njs, cached introspection)": phantom_nginx(bench, api, dev, metadata["introspection_endpoint"]),
-        "cardea gateway, phantom flow": cardea_gateway(bench, api, dev),
+        "cardea gateway, phantom flow": cardea_gateway(bench, api, dev, "warn"),
+        "cardea gateway, phantom flow, with its access log": cardea_gateway(bench, api, dev, "info"),
     }
 
     for name, (_, port) in contenders.items():
@@ -319,7 +320,7 @@ def hot_phantom_hit(bench, rounds, seconds):
     return {name: [statistics.median(column) for column in zip(*values)] + [min(v[0] for v in values), max(v[0] for v in values)] for name, values in turns.items()}
 
 
-def report(results, rounds, seconds):
+def report(results, rounds, seconds, busy):
     version = subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip().removeprefix("nginx version: ")
     model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     plain = next(iter(results.values()))[0]
@@ -328,9 +329,11 @@ def report(results, rounds, seconds):
         "Written by `make bench`. CPU per request is what the operating system charged the server's processes (user and",
         "system), divided by the requests answered; the median of interleaved rounds. Compare figures within one table only.", "",
         "## Hot phantom hit", "",
-        "One opaque token whose JWT is cached, HTTP/1.1 with keep-alive, a small JSON answer from the same upstream.", "",
+        "One opaque token whose JWT is cached, HTTP/1.1 with keep-alive, a small JSON answer from the same upstream.",
+        "No access log, unless the line says so.", "",
         f"{datetime.date.today()} · {os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()} · {version}"
-        f" · wrk, {CONNECTIONS} connections · {rounds} rounds of {seconds} s each · load on the same machine", "",
+        f" · wrk, {CONNECTIONS} connections · {rounds} rounds of {seconds} s each, load on the same machine"
+        f" · load average from other work when it began: {busy:.1f}", "",
         "| contender | CPU per request | relative | lowest to highest round | requests/s | p99 |",
         "|---|---:|---:|---:|---:|---:|",
     ]
@@ -347,12 +350,13 @@ def main():
     options = parser.parse_args()
     if not (1 <= options.rounds <= 50 and 1 <= options.seconds <= 30):
         sys.exit("between 1 and 50 rounds of 1 to 30 seconds")
+    busy = os.getloadavg()[0]
     bench = Bench(os.environ.get("CARDEA_BIN") or HERE.parent / "target/release/cardea")
     try:
         results = hot_phantom_hit(bench, options.rounds, options.seconds)
     finally:
         bench.stop()
-    text = report(results, options.rounds, options.seconds)
+    text = report(results, options.rounds, options.seconds, busy)
     print(text)
     if not options.dry:
         (HERE / "RESULTS.md").write_text(text)

@@ -27,7 +27,6 @@ pub const SHARED_TABLES: &[(&str, &[&str], &str)] = &[];
 pub const SQL_ELSEWHERE: &[(&str, &str)] = &[
     ("crates/identity/src/accounts/budgets.rs", "a small module with a table of its own"),
     ("crates/identity/src/accounts/devices.rs", "a small module with a table of its own"),
-    ("crates/identity/src/audit/checkpoint.rs", "a small module with a table of its own"),
     ("crates/identity/src/handles/sets.rs", "a small module with a table of its own"),
     ("crates/identity/src/housekeeping.rs", "one list of what expires, and when it goes"),
 ];

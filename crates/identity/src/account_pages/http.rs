@@ -76,9 +76,7 @@ async fn account(mut cx: Cx, headers: &HeaderMap, query: Option<String>) -> Resu
     };
     let fields = pages::query_fields(query.as_deref())?;
     let notice = NOTICES.iter().copied().find(|notice| fields.one("notice") == Some(notice));
-    let response = show(&mut cx, headers, &visitor.session, &visitor.user, notice, Faults::default()).await?;
-    cx.commit().await?;
-    Ok(response)
+    show(&mut cx, headers, &visitor.session, &visitor.user, notice, Faults::default()).await
 }
 
 /// `POST /account/grants/revoke`
@@ -151,11 +149,11 @@ async fn change(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Response
         return Ok(to(&cx, "/login"));
     };
     let Visitor { session, user } = visitor;
-    let (mut cx, faults) = password::change(cx, headers, &session, &user, &form).await?;
-    let response = match faults {
-        Some(faults) => show(&mut cx, headers, &session, &user, None, faults).await?,
-        None => to(&cx, "/account?notice=notice_password_changed"),
-    };
+    let (cx, faults) = password::change(cx, headers, &session, &user, &form).await?;
+    let mut after = cx.again();
     cx.commit().await?;
-    Ok(response)
+    match faults {
+        Some(faults) => show(&mut after, headers, &session, &user, None, faults).await,
+        None => Ok(to(&after, "/account?notice=notice_password_changed")),
+    }
 }

@@ -60,8 +60,7 @@ pub async fn proceed(mut cx: Cx, headers: &HeaderMap, coming: Coming<'_>, visit:
         }
     };
     let sealed = visit.interaction.seal(&cx, &visit.browser)?;
-    let kit = &cx.identity.clone().kit;
-    cx.commit().await?;
+    let kit = &cx.identity.kit;
     Ok(kit.redirect_browser(&visit.browser, &kit.path(&format!("{page}?interaction={sealed}"))))
 }
 
@@ -126,7 +125,7 @@ pub async fn answer(
     let grant_id = grants::open(&mut cx, new).await?;
     let return_to = &accepted.return_to;
     let code = codes::issue(&mut cx, &grant_id, client_id, &return_to.redirect_uri, &accepted.code_challenge).await?;
-    let response = respond::code(&cx, coming, return_to, &code);
+    let after = cx.again();
     cx.commit().await?;
-    response
+    respond::code(&after, coming, return_to, &code)
 }

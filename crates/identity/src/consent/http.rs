@@ -110,14 +110,10 @@ async fn denied(
     session: &Session,
 ) -> Result<Response, PageError> {
     deny(&mut cx, &session.user_id, &accepted.client.client_id, &accepted.scopes).await?;
-    let response = respond::error(
-        &cx,
-        Coming::AfterForm(headers),
-        &accepted.return_to,
-        respond::access_denied("the user did not allow it"),
-    );
+    let after = cx.again();
     cx.commit().await?;
-    response
+    let error = respond::access_denied("the user did not allow it");
+    respond::error(&after, Coming::AfterForm(headers), &accepted.return_to, error)
 }
 
 async fn over_again(

@@ -159,15 +159,15 @@ async fn check_password(cx: Cx, headers: &HeaderMap, visitor: Visitor, form: &Fi
         password: Secret::from(form.text("password")),
         device: cx.identity.kit.cookies().read(headers, devices::COOKIE),
     };
-    let (mut cx, verdict) = prove(cx, attempt).await?;
+    let (cx, verdict) = prove(cx, attempt).await?;
     let fault = match verdict {
         Verdict::Right(user) => return welcome(cx, headers, &visitor, &user).await,
         Verdict::Wrong => Fault::Wrong,
         Verdict::Busy => Fault::Busy,
     };
-    let response = page(&mut cx, headers, &visitor, form.text("username"), Some(fault)).await?;
+    let mut after = cx.again();
     cx.commit().await?;
-    Ok(response)
+    page(&mut after, headers, &visitor, form.text("username"), Some(fault)).await
 }
 
 async fn welcome(mut cx: Cx, headers: &HeaderMap, visitor: &Visitor, user: &User) -> Result<Response, PageError> {

@@ -73,11 +73,12 @@ async fn submit(mut cx: Cx, headers: &HeaderMap, body: &[u8]) -> Result<Response
 async fn end(mut cx: Cx, session: &Session, answer: impl FnOnce(&Cx) -> Response) -> Result<Response, PageError> {
     cx.actor = Actor::User(session.user_id.clone());
     sessions::end(&mut cx, &session.session_id, "signed out").await?;
-    let mut response = answer(&cx);
-    if let Some(cookie) = cx.identity.kit.cookies().clear(sessions::COOKIE) {
+    let after = cx.again();
+    cx.commit().await?;
+    let mut response = answer(&after);
+    if let Some(cookie) = after.identity.kit.cookies().clear(sessions::COOKIE) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    cx.commit().await?;
     Ok(response)
 }
 

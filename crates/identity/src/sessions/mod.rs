@@ -54,18 +54,27 @@ pub struct Login<'a> {
 }
 
 /// The session of the browser that sent these headers, if its user may still log in.
+///
+/// To be asked before the request's own transaction writes: now and then it notes, in one of its own, that the
+/// session was seen. So a page is never made with a writing transaction open only for that.
 pub async fn current(cx: &mut Cx, headers: &HeaderMap) -> Result<Option<Session>, StoreError> {
+    let session = find(cx, headers).await?;
+    if let Some(session) = &session
+        && cx.now.ms().saturating_sub(session.last_seen_at.ms()) >= SEEN_EVERY_MS
+    {
+        let mut own = cx.again();
+        store::seen(&mut own, &session.session_id).await?;
+        own.commit().await?;
+    }
+    Ok(session)
+}
+
+async fn find(cx: &mut Cx, headers: &HeaderMap) -> Result<Option<Session>, StoreError> {
     let Some(cookie) = cx.identity.kit.cookies().read(headers, COOKIE) else {
         return Ok(None);
     };
     let hash = hash_of(cx, &cookie);
-    let Some(session) = store::find_by_cookie(cx, &hash).await? else {
-        return Ok(None);
-    };
-    if cx.now.ms().saturating_sub(session.last_seen_at.ms()) >= SEEN_EVERY_MS {
-        store::seen(cx, &session.session_id).await?;
-    }
-    Ok(Some(session))
+    store::find_by_cookie(cx, &hash).await
 }
 
 /// Signs a user in. The same user again keeps the session, with a new cookie and time; another user's session
@@ -75,7 +84,7 @@ pub async fn start(
     headers: &HeaderMap,
     login: &Login<'_>,
 ) -> Result<(SessionId, HeaderValue), StoreError> {
-    let before = current(cx, headers).await?;
+    let before = find(cx, headers).await?;
     let cookie = base::random::text::<32>();
     let hash = hash_of(cx, &cookie);
     let session_id = match before {

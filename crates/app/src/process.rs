@@ -23,7 +23,7 @@ use crate::ops::{self, Ops};
 use crate::wire::{self, Roles};
 
 /// How long a new process may take until it serves.
-const TAKE_OVER: Duration = Duration::from_secs(30);
+const TAKE_OVER: Duration = Duration::from_secs(20);
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Sockets that are bound already, so that a port that is taken is known before anything starts.
@@ -173,8 +173,13 @@ impl Process {
                         tracing::error!(cause = %error, "the reload was refused; the old configuration goes on serving");
                     }
                 }
-                Order::Command(ops::Command::Replace) => {
-                    if self.hand_over().await {
+                Order::Command(ops::Command::Replace(asked)) => {
+                    let outcome = self.hand_over().await;
+                    let taken_over = outcome.is_ok();
+                    if let Some(asked) = asked {
+                        let _gone = asked.send(outcome);
+                    }
+                    if taken_over {
                         break;
                     }
                 }
@@ -185,22 +190,21 @@ impl Process {
         Ok(())
     }
 
-    /// Whether a new process serves now on these sockets. If not, this one goes on as if nothing had been.
-    async fn hand_over(&self) -> bool {
+    /// A new process serves on these sockets, or this one goes on as if nothing had been.
+    async fn hand_over(&self) -> Result<(), String> {
         let Some(replacement) = &self.replacement else {
-            tracing::warn!("this process cannot be replaced while it runs; stop it and start it again");
-            return false;
+            return Err("development mode is not replaced while it runs; stop it and start it again".to_owned());
         };
         let mut command = Command::new(replacement.command.get_program());
         command.args(replacement.command.get_args());
         match handover::hand_over(command, &replacement.sockets, TAKE_OVER).await {
             Ok(child) => {
                 tracing::info!(process.id = child.id(), "a new process has taken over");
-                true
+                Ok(())
             }
             Err(error) => {
                 tracing::error!(cause = %error, "the new process did not take over; this one goes on");
-                false
+                Err(error.to_string())
             }
         }
     }
@@ -251,7 +255,7 @@ impl Signals {
             _ = self.terminate.recv() => Order::Stop,
             _ = self.interrupt.recv() => Order::Stop,
             _ = self.hangup.recv() => Order::Command(ops::Command::Reload),
-            _ = self.replace.recv() => Order::Command(ops::Command::Replace),
+            _ = self.replace.recv() => Order::Command(ops::Command::Replace(None)),
         }
     }
 

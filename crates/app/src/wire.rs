@@ -127,7 +127,7 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         issuer: section.issuer.clone(),
         database,
         master_key: section.master_key.read()?,
-        node: section.node.clone().unwrap_or_else(|| "node-1".to_owned()),
+        node: section.node.clone().or_else(environment::host_name).unwrap_or_else(|| "node-1".to_owned()),
         lifetimes,
         keys: key_schedule(&section.keys)?,
         passwords: identity::config::Passwords::default(),

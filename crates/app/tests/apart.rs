@@ -96,6 +96,13 @@ async fn a_new_process_takes_over_without_a_failed_request() {
     });
 
     let reference = format!("file:{}", at("admin.token").display());
+    let good = std::fs::read_to_string(&config).unwrap();
+    write(&config, "nonsense: true\n");
+    let refused = run(&["reload", "--binary", "--server", &ops, "--admin-token", &reference], None);
+    write(&config, &good);
+    assert_eq!(refused.status.code(), Some(5), "a process that cannot start takes nothing over: {}", err(&refused));
+    assert_eq!(get(&url, None).await.status(), 200);
+
     let asked = run(&["reload", "--binary", "--server", &ops, "--admin-token", &reference], None);
     let code = old.ended();
     let after = get(&url, None).await;

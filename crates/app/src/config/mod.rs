@@ -55,7 +55,7 @@ pub struct Identity {
     pub database: Database,
     /// At least 32 random bytes as text or not; everything secret at rest is sealed under it.
     pub master_key: Reference,
-    /// Name of this node in the audit log; each node has its own.
+    /// Name of this node in the audit log; each node has its own. The name of the machine, if it is not given.
     pub node: Option<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]

@@ -7,6 +7,7 @@ mod metrics;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base::Problem;
@@ -14,18 +15,18 @@ use http::{HeaderValue, StatusCode, header};
 use identity::admin::{AdminTokens, guard};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::roles::Role;
 use crate::wire::Roles;
 
 /// What an operator can ask of the whole process; the signals of the operating system ask the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Command {
     /// Resources and certificates again.
     Reload,
-    /// Hand the listeners to a new process of the same program file.
-    Replace,
+    /// Hand the listeners to a new process of the same program file, and say how that went to whoever asked.
+    Replace(Option<oneshot::Sender<Result<(), String>>>),
 }
 
 pub struct Ops {
@@ -74,16 +75,22 @@ struct ReloadBody {
 async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> axum::response::Response {
     if !body.binary {
         return match ops.roles.reload().await {
-            Ok(()) => axum::response::IntoResponse::into_response(Json(json!({"reloaded": true}))),
+            Ok(()) => Json(json!({"reloaded": true})).into_response(),
             Err(error) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", "the reload was refused")
                 .detail(error.to_string())
                 .into_response(),
         };
     }
-    let sent = ops.commands.send(Command::Replace).await;
-    match sent {
-        Ok(()) => axum::response::IntoResponse::into_response((StatusCode::ACCEPTED, Json(json!({"replacing": true})))),
-        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the process is stopping").into_response(),
+    let (told, outcome) = oneshot::channel();
+    let sent = ops.commands.send(Command::Replace(Some(told))).await;
+    match (sent, outcome.await) {
+        (Ok(()), Ok(Ok(()))) => Json(json!({"replaced": true})).into_response(),
+        (Ok(()), Ok(Err(reason))) => {
+            Problem::new(StatusCode::CONFLICT, "not-replaced", "the new process did not take over; the old one goes on")
+                .detail(reason)
+                .into_response()
+        }
+        _ => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the process is stopping").into_response(),
     }
 }
 

@@ -86,7 +86,7 @@ async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> ax
     match (sent, outcome.await) {
         (Ok(()), Ok(Ok(()))) => Json(json!({"replaced": true})).into_response(),
         (Ok(()), Ok(Err(reason))) => {
-            Problem::new(StatusCode::CONFLICT, "not-replaced", "the new process did not take over; the old one goes on")
+            Problem::new(StatusCode::CONFLICT, "not_replaced", "the new process did not take over; the old one goes on")
                 .detail(reason)
                 .into_response()
         }

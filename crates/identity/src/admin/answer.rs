@@ -138,7 +138,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 Err(AdminError::invalid(Vec::new()).detail(detail))
             }
             Err(other) => {
-                let error = AdminError::new(other.status(), "bad-request", "the body is not the JSON that is expected");
+                let error = AdminError::new(other.status(), "bad_request", "the body is not the JSON that is expected");
                 Err(error.detail(other.body_text()))
             }
         }

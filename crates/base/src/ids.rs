@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::random;
+use crate::time::Time;
+
 macro_rules! text_ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -57,9 +60,27 @@ text_ids! {
     RequestId;
 }
 
+impl RequestId {
+    /// As [`RequestId::random`], without asking the operating system: one is made for every request.
+    pub fn unique(now: Time) -> Self {
+        let millis = u64::try_from(now.ms()).unwrap_or(0);
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random::unique::<10>()).into_uuid();
+        Self(id.simple().to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn request_ids_are_uuids_of_version_7() {
+        let id = RequestId::unique(Time::from_seconds(1_700_000_000));
+
+        assert!(id.as_str().starts_with("018bcfe56800"), "{id}");
+        assert_eq!(&id.as_str()[12..13], "7");
+        assert_ne!(id, RequestId::unique(Time::from_seconds(1_700_000_000)));
+    }
 
     #[test]
     fn ids_sort_by_time() {

@@ -1,5 +1,6 @@
 //! What lets one request be followed: its id (ours) and W3C trace context (continued or begun).
 
+use base::random::unique;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edge::{Exchange, Head, RequestLine};
@@ -22,8 +23,8 @@ pub(crate) fn begin(head: &Head<'_>, exchange: &mut Exchange) {
         exchange.answer_headers.push((X_REQUEST_ID, id));
     }
     exchange.traceparent = Some(match incoming(head) {
-        Some((trace, flags)) => format!("00-{trace}-{}-{flags}", hex(&base::random::bytes::<8>())),
-        None => format!("00-{}-{}-00", hex(&base::random::bytes::<16>()), hex(&base::random::bytes::<8>())),
+        Some((trace, flags)) => format!("00-{trace}-{:016x}-{flags}", span_id()),
+        None => format!("00-{:032x}-{:016x}-00", trace_id(), span_id()),
     });
 }
 
@@ -62,8 +63,10 @@ fn incoming<'a>(head: &Head<'a>) -> Option<(&'a str, &'a str)> {
     good.then_some((trace, flags))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+fn trace_id() -> u128 {
+    u128::from_le_bytes(unique())
+}
+
+fn span_id() -> u64 {
+    u64::from_le_bytes(unique())
 }

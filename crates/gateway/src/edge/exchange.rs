@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Time;
 use base::ids::RequestId;
 use base::time::Stopwatch;
 use bytes::Bytes;
@@ -57,9 +58,9 @@ pub struct RequestLine {
 }
 
 impl Exchange {
-    pub fn begin() -> Self {
+    pub fn begin(now: Time) -> Self {
         Self {
-            request_id: RequestId::random(),
+            request_id: RequestId::unique(now),
             started: Stopwatch::start(),
             traceparent: None,
             route: None,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base::Time;
 use http::StatusCode;
 
 use super::exchange::{Exchange, Outcome, Pipeline};
@@ -19,10 +20,10 @@ pub(super) fn client_closed() -> StatusCode {
 }
 
 impl<P: Pipeline> Finish<P> {
-    pub(super) fn begin(pipeline: &Arc<P>) -> Self {
+    pub(super) fn begin(pipeline: &Arc<P>, now: Time) -> Self {
         Self {
             pipeline: Arc::clone(pipeline),
-            exchange: Exchange::begin(),
+            exchange: Exchange::begin(now),
             outcome: Outcome {
                 status: client_closed(),
                 request_bytes: 0,

@@ -22,7 +22,7 @@ pub(super) struct Answer<P: Pipeline> {
 
 /// Asks the pipeline and does what it decides.
 pub(super) async fn handle<P: Pipeline>(worker: &Rc<Worker<P>>, received: &Received, source: Source) -> Answer<P> {
-    let mut finish = Finish::begin(&worker.pipeline);
+    let mut finish = Finish::begin(&worker.pipeline, worker.clock.now());
     let (client, scheme) = worker.trusted.client(received.peer, received.tls, &received.headers);
     let decision = worker.pipeline.decide(&received.head(client, scheme), &mut finish.exchange).await;
     match decision {
@@ -33,7 +33,7 @@ pub(super) async fn handle<P: Pipeline>(worker: &Rc<Worker<P>>, received: &Recei
 
 /// Answers a request that is not well framed.
 pub(super) fn refusal<P: Pipeline>(worker: &Worker<P>, refusal: Refusal) -> Answer<P> {
-    let mut finish = Finish::begin(&worker.pipeline);
+    let mut finish = Finish::begin(&worker.pipeline, worker.clock.now());
     let response = refuse(refusal, &mut finish.exchange);
     own_answer(response, &Method::GET, finish)
 }

@@ -289,7 +289,7 @@ impl House {
             headers: Headers::Map(&map),
             client: "192.0.2.7".parse().unwrap(),
         };
-        let mut exchange = Exchange::begin();
+        let mut exchange = Exchange::begin(base::Time::from_ms(0));
         let result = match self.gateway.decide(&head, &mut exchange).await {
             Decision::Forward(forward) => Ok(forward),
             Decision::Answer(mut response) => {

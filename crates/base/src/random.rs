@@ -75,7 +75,10 @@ mod tests {
     fn unique_bytes_are_the_published_sequence() {
         let mut state = [1, 2, 3, 4];
 
-        assert_eq!([(); 4].map(|()| next(&mut state)), [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386]);
+        assert_eq!(
+            [(); 4].map(|()| next(&mut state)),
+            [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386]
+        );
     }
 
     #[test]

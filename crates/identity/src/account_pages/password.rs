@@ -47,6 +47,7 @@ pub async fn change(
         Verdict::Busy => return Ok((cx, fault("password_busy"))),
         Verdict::Right(_) => {}
     }
+    let proven = accounts::password_of(&mut cx, &user.user_id).await?;
     // What `prove` wrote is committed before the next hash: nothing waits with a transaction open.
     let identity = cx.identity.clone();
     let after = cx.again();
@@ -55,6 +56,14 @@ pub async fn change(
     let Ok(hash) = identity.passwords.hash(new).await else {
         return Ok((cx, fault("password_busy")));
     };
+    // Who has set another one meanwhile, or disabled the user, had the last word.
+    let still = match &proven {
+        Some(proven) => accounts::hold(&mut cx, &user.user_id, proven).await?,
+        None => false,
+    };
+    if !still {
+        return Ok((cx, fault("password_wrong")));
+    }
     accounts::store_password(&mut cx, &user.user_id, &hash).await?;
     let device = identity.kit.cookies().read(headers, devices::COOKIE);
     devices::forget_others(&mut cx, &user.user_id, device.as_deref()).await?;

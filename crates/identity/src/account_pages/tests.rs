@@ -126,3 +126,37 @@ store_test!(the_account_page_needs_a_login_and_its_own_forms, MIGRATIONS, |db: T
         assert_eq!(out.post_once(path, &own).await.location(), Some("/login"), "{path}");
     }
 });
+
+store_test!(a_withdrawal_reaches_a_code_that_is_still_out, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let mut browser = w.consented().await;
+    activate(&w).await;
+    assert!(browser.get(&request(&[])).await.parameter("code").is_some(), "a second grant, not redeemed yet");
+
+    let page = browser.get("/account").await;
+    browser.submit(&page, "/account/grants/revoke", &[]).await;
+
+    assert_eq!(w.count("SELECT count(*) AS count FROM grants WHERE revoked_at IS NULL").await, 0);
+    assert_eq!(w.count("SELECT count(*) AS count FROM events WHERE subject LIKE '%grant%'").await, 2);
+});
+
+// Grants outlive the session they were made in; a new password is to end them all the same.
+store_test!(a_new_password_ends_the_grants_of_sessions_that_have_expired, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    w.consented().await;
+    activate(&w).await;
+    w.p.advance(13 * 3600);
+    let mut browser = w.consented().await;
+    activate(&w).await;
+
+    let page = browser.get("/account").await;
+    let set = [("current_password", PASSWORD), ("new_password", "a new password")];
+    assert!(browser.submit(&page, "change-password", &set).await.body.contains("Your password has been changed"));
+
+    assert_eq!(w.count("SELECT count(*) AS count FROM grants WHERE revoked_at IS NULL").await, 1, "this browser's own");
+    assert_eq!(w.count("SELECT count(*) AS count FROM events WHERE subject LIKE '%grant%'").await, 1);
+    let mut cx = w.p.cx();
+    crate::accounts::set_password(&mut cx, &w.alice, "set by an administrator".into()).await.unwrap();
+    cx.commit().await.unwrap();
+    assert_eq!(w.count("SELECT count(*) AS count FROM grants WHERE revoked_at IS NULL").await, 0);
+});

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use passwords::{Busy, PasswordHash, Passwords};
-pub use store::{find, find_by_username, list, password_of};
+pub use store::{find, find_by_username, hold, list, password_of};
 
 use crate::applied::{Applied, Faults, Refused};
 use crate::audit::{self, Act, Record};
@@ -159,7 +159,7 @@ pub async fn delete(cx: &mut Cx, user_id: &UserId) -> Result<(), Refused> {
 }
 
 async fn shut_out(cx: &mut Cx, user_id: &UserId, reason: &'static str) -> Result<(), StoreError> {
-    sessions::end_of_user(cx, user_id, None, reason).await?;
+    sessions::end_living(cx, user_id, None, reason).await?;
     grants::revoke_of_user(cx, user_id, reason).await?;
     events::append(cx, Revoked::User(user_id.to_string()), reason).await
 }

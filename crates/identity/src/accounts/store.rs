@@ -48,6 +48,14 @@ pub(super) async fn set_password(cx: &mut Cx, user_id: &UserId, hash: &PasswordH
     Ok(())
 }
 
+/// Whether this is the password of a user who may log in. From then on to the end of the transaction nobody changes
+/// that: who sets a password or disables the user waits, and finds what this transaction has made of it.
+pub async fn hold(cx: &mut Cx, user_id: &UserId, hash: &PasswordHash) -> Result<bool, StoreError> {
+    let sql = "UPDATE users SET updated_at = updated_at
+        WHERE user_id = $1 AND password_hash = $2 AND disabled_at IS NULL";
+    Ok(cx.tx.execute(sql, &params![user_id, hash.as_stored()]).await? > 0)
+}
+
 /// False if there is no such user, or it is disabled already.
 pub(super) async fn disable(cx: &mut Cx, user_id: &UserId) -> Result<bool, StoreError> {
     let sql = "UPDATE users SET disabled_at = $2, updated_at = $2 WHERE user_id = $1 AND disabled_at IS NULL";

@@ -115,6 +115,17 @@ pub async fn revoke(cx: &mut Cx, grant_id: &GrantId, reason: &'static str) -> Re
     let Some((client_id, user_id)) = store::revoke(cx, grant_id, reason).await? else {
         return Ok(false);
     };
+    tell(cx, grant_id, client_id, user_id, reason).await?;
+    Ok(true)
+}
+
+async fn tell(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    client_id: ClientId,
+    user_id: Option<UserId>,
+    reason: &'static str,
+) -> Result<(), StoreError> {
     let record = audit::Record {
         subject: user_id,
         client_id: Some(client_id),
@@ -123,8 +134,7 @@ pub async fn revoke(cx: &mut Cx, grant_id: &GrantId, reason: &'static str) -> Re
         ..audit::Record::default()
     };
     audit::record(cx, Act::GrantRevoked, record).await?;
-    events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await?;
-    Ok(true)
+    events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await
 }
 
 /// Revokes all grants of a client. The event is that of the client: whoever calls this appends it.
@@ -142,19 +152,30 @@ pub async fn revoke_of_session(cx: &mut Cx, session_id: &SessionId, reason: &'st
     store::revoke_of_session(cx, session_id, reason).await
 }
 
+/// Revokes what a user has granted in other sessions than this one, grant by grant: a grant outlives a session
+/// that has merely expired, so that the events of sessions do not name it.
+pub async fn revoke_of_other_sessions(
+    cx: &mut Cx,
+    user_id: &UserId,
+    but: Option<&SessionId>,
+    reason: &'static str,
+) -> Result<(), StoreError> {
+    for (grant_id, client_id) in store::revoke_of_other_sessions(cx, user_id, but, reason).await? {
+        tell(cx, &grant_id, client_id, Some(user_id.clone()), reason).await?;
+    }
+    Ok(())
+}
+
 /// Revokes what one client holds from one user (the account page's "withdraw"), grant by grant, so that
-/// the events name exactly these.
+/// the events name exactly these; also those whose code has not been redeemed yet.
 pub async fn revoke_of_user_and_client(
     cx: &mut Cx,
     user_id: &UserId,
     client_id: &ClientId,
     reason: &'static str,
-) -> Result<u64, StoreError> {
-    let mut count = 0;
-    for grant in list_of_user(cx, user_id).await? {
-        if grant.client_id == *client_id && revoke(cx, &grant.grant_id, reason).await? {
-            count += 1;
-        }
+) -> Result<(), StoreError> {
+    for grant_id in store::revoke_of_user_and_client(cx, user_id, client_id, reason).await? {
+        tell(cx, &grant_id, client_id.clone(), Some(user_id.clone()), reason).await?;
     }
-    Ok(count)
+    Ok(())
 }

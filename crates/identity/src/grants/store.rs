@@ -139,6 +139,33 @@ pub(super) async fn revoke_of_session(
     cx.tx.execute(sql, &params![session_id, cx.now, reason]).await
 }
 
+/// Those of the user that were made in other sessions than `but`.
+pub(super) async fn revoke_of_other_sessions(
+    cx: &mut Cx,
+    user_id: &UserId,
+    but: Option<&SessionId>,
+    reason: &'static str,
+) -> Result<Vec<(GrantId, ClientId)>, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 AND (session_id IS NULL OR session_id <> $4)
+        RETURNING grant_id, client_id";
+    let but = but.map(SessionId::as_str).unwrap_or_default();
+    let rows = cx.tx.query(sql, &params![user_id, cx.now, reason, but]).await?;
+    rows.iter().map(|row| Ok((row.string("grant_id")?.into(), row.string("client_id")?.into()))).collect()
+}
+
+pub(super) async fn revoke_of_user_and_client(
+    cx: &mut Cx,
+    user_id: &UserId,
+    client_id: &ClientId,
+    reason: &'static str,
+) -> Result<Vec<GrantId>, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch + 1, revoked_at = $3, revoked_because = $4
+        WHERE user_id = $1 AND client_id = $2 AND revoked_at IS NULL AND expires_at > $3 RETURNING grant_id";
+    let rows = cx.tx.query(sql, &params![user_id, client_id, cx.now, reason]).await?;
+    rows.iter().map(|row| Ok(row.string("grant_id")?.into())).collect()
+}
+
 /// One move of the refresh counter.
 pub struct Rotation<'a> {
     pub grant_id: &'a GrantId,

@@ -16,11 +16,11 @@ use serde_json::json;
 
 pub use http::routes;
 
+use crate::Cx;
 use crate::accounts::budgets::{self, Counted};
 use crate::accounts::devices::{self, KnownDevice};
 use crate::accounts::{self, User};
 use crate::audit::{self, Act, Outcome, Record};
-use crate::{Cx, SharedIdentity};
 
 /// What somebody claims.
 pub struct Attempt {
@@ -66,9 +66,25 @@ pub async fn prove(mut cx: Cx, attempt: Attempt) -> Result<(Cx, Verdict), StoreE
         note_failure(&mut after, &prepared).await?;
         return Ok((after, Verdict::Wrong));
     };
+    // Before anything is written: nothing may wait for a hash with a transaction open.
+    let fresh = match checked.outdated {
+        true => identity.passwords.hash(attempt.password).await.ok(),
+        false => None,
+    };
+    // The hash took a while: the password may have been changed, or the user disabled, and their sessions ended.
+    let right = match &prepared.hash {
+        Some(hash) => accounts::hold(&mut after, &user.user_id, hash).await?,
+        None => false,
+    };
+    if !right {
+        identity.metrics.login("wrong");
+        note_failure(&mut after, &prepared).await?;
+        return Ok((after, Verdict::Wrong));
+    }
     identity.metrics.login("right");
-    if checked.outdated {
-        rehash(&identity, &mut after, &user, attempt.password).await?;
+    if let Some(fresh) = &fresh {
+        // Where there was no time for it, another login will do it.
+        accounts::rehash(&mut after, &user.user_id, fresh).await?;
     }
     give_back(&mut after, &prepared).await?;
     if let Some(device) = &prepared.known {
@@ -115,18 +131,4 @@ async fn note_failure(cx: &mut Cx, prepared: &Prepared) -> Result<(), StoreError
         ..Record::default()
     };
     audit::record(cx, act, record).await
-}
-
-/// The password is right and its hash was made with older parameters: today's from now on.
-async fn rehash(
-    identity: &SharedIdentity,
-    cx: &mut Cx,
-    user: &User,
-    password: Secret<String>,
-) -> Result<(), StoreError> {
-    match identity.passwords.hash(password).await {
-        Ok(hash) => accounts::rehash(cx, &user.user_id, &hash).await,
-        // Another login will do it.
-        Err(accounts::Busy) => Ok(()),
-    }
 }

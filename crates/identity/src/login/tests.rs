@@ -296,3 +296,40 @@ store_test!(a_new_password_is_known_on_no_other_device, MIGRATIONS, |db: TestDb|
     cx.commit().await.unwrap();
     assert_eq!(w.count("SELECT count(*) AS count FROM known_devices").await, 0);
 });
+
+// A login or a change of the password that is under way does not outlive what an administrator does meanwhile.
+store_test!(a_password_that_was_right_a_moment_ago_is_wrong, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let old = accounts::password_of(&mut w.p.cx(), &w.alice).await.unwrap().unwrap();
+    let mut cx = w.p.cx();
+    assert!(accounts::hold(&mut cx, &w.alice, &old).await.unwrap());
+    drop(cx);
+
+    let mut cx = w.p.cx();
+    accounts::set_password(&mut cx, &w.alice, Secret::from("another password")).await.unwrap();
+    cx.commit().await.unwrap();
+    assert!(!accounts::hold(&mut w.p.cx(), &w.alice, &old).await.unwrap());
+
+    let new = accounts::password_of(&mut w.p.cx(), &w.alice).await.unwrap().unwrap();
+    disable(&w, &w.alice).await;
+    assert!(!accounts::hold(&mut w.p.cx(), &w.alice, &new).await.unwrap());
+});
+
+store_test!(no_login_survives_a_change_of_the_password_beside_it, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let mut logins = Vec::new();
+    for _ in 0..12 {
+        let mut browser = w.browser.another();
+        logins.push(async move { sign_in(&mut browser, "alice", PASSWORD).await.status });
+    }
+    let change = async {
+        let mut cx = w.p.cx();
+        accounts::set_password(&mut cx, &w.alice, Secret::from("another password")).await.unwrap();
+        cx.commit().await.unwrap();
+    };
+
+    futures_util::future::join(futures_util::future::join_all(logins), change).await;
+
+    let alive = crate::sessions::list_of_user(&mut w.p.cx(), &w.alice).await.unwrap();
+    assert_eq!(alive, [], "who knew the old password is out");
+});

@@ -2,7 +2,8 @@
 //!
 //! The cookie is random and stored as a keyed hash; each login makes a new one, so that a cookie planted
 //! beforehand is worth nothing afterwards (session fixation). A session ends when unused for a while, at
-//! an absolute age, or when it is ended; then the grants made in it end too, and the event feed says so.
+//! an absolute age, or when it is ended. Only in the last case the grants made in it end too, and the event feed says
+//! so: a client that was given access goes on when the person has closed the browser.
 
 mod store;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use base::ids::{SessionId, UserId};
 use http::{HeaderMap, HeaderValue};
 use web::SameSite;
 
-pub use store::list_of_user;
+pub use store::{hold, list_of_user};
 
 use crate::audit::{self, Act, Record};
 use crate::{Cx, events, grants};
@@ -121,8 +122,19 @@ pub async fn end(cx: &mut Cx, session_id: &SessionId, reason: &'static str) -> R
     Ok(true)
 }
 
-/// Ends the sessions of a user, but for one.
+/// Ends the sessions of a user, but for one, and all that was granted in others, also in those that have expired.
 pub async fn end_of_user(
+    cx: &mut Cx,
+    user_id: &UserId,
+    but: Option<&SessionId>,
+    reason: &'static str,
+) -> Result<(), StoreError> {
+    end_living(cx, user_id, but, reason).await?;
+    grants::revoke_of_other_sessions(cx, user_id, but, reason).await
+}
+
+/// As [`end_of_user`], for who revokes all grants of the user anyway.
+pub async fn end_living(
     cx: &mut Cx,
     user_id: &UserId,
     but: Option<&SessionId>,

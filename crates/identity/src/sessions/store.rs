@@ -75,6 +75,13 @@ pub(super) async fn seen(cx: &mut Cx, session_id: &SessionId) -> Result<(), Stor
     Ok(())
 }
 
+/// Whether the session is there still. From then on to the end of the transaction nobody ends it: who wants to waits,
+/// and finds what was made in it.
+pub async fn hold(cx: &mut Cx, session_id: &SessionId) -> Result<bool, StoreError> {
+    let sql = "UPDATE sessions SET last_seen_at = last_seen_at WHERE session_id = $1 AND ended_at IS NULL";
+    Ok(cx.tx.execute(sql, &params![session_id]).await? > 0)
+}
+
 /// The session's user, if this call ended it.
 pub(super) async fn end(cx: &mut Cx, session_id: &SessionId) -> Result<Option<UserId>, StoreError> {
     let sql = "UPDATE sessions SET ended_at = $2 WHERE session_id = $1 AND ended_at IS NULL RETURNING user_id";

@@ -10,7 +10,7 @@ use web::Browser;
 
 use super::checks::Accepted;
 use super::request::{Prompt, Want};
-use super::respond::{AuthorizationError, consent_required, login_required};
+use super::respond::{AuthorizationError, consent_required, invalid_scope, login_required};
 use crate::Cx;
 use crate::clients::Consent;
 use crate::pages::{self, PageError};
@@ -72,6 +72,8 @@ pub struct Facts<'a> {
     pub session: Option<&'a Session>,
     /// Scopes that the user let this client have before.
     pub remembered: &'a Scopes,
+    /// Scopes were asked for, and not one of them can be this person's.
+    pub nothing_left: bool,
     pub interaction: &'a Interaction,
     pub now: Time,
 }
@@ -109,6 +111,11 @@ pub fn next(facts: &Facts<'_>) -> Step {
         && facts.interaction.selected.as_ref() != Some(&session.session_id)
     {
         return Step::SelectAccount;
+    }
+    let asks = facts.accepted.client.spec.consent == Consent::Required;
+    if facts.nothing_left || (asks && facts.accepted.scopes.is_empty()) {
+        // There is nothing to show that a person could agree to.
+        return Step::Refuse(invalid_scope("none of the scopes can be granted"));
     }
     if needs_consent(facts) {
         return if silent { Step::Refuse(consent_required("the user has not consented")) } else { Step::Consent };

@@ -1,7 +1,7 @@
 //! The authorization endpoint: OAuth 2.0 (RFC 6749 §4.1) and OpenID Connect Core §3.1, code flow only.
 //!
 //! PKCE with S256 for every client (RFC 7636, RFC 9700 §2.1.1), `iss` in every answer (RFC 9207), `resource`
-//! (RFC 8707), `prompt`, `max_age`, `login_hint`, `id_token_hint`, `acr_values`. A request is parsed once
+//! (RFC 8707), `prompt`, `max_age`, `login_hint`, `id_token_hint`; `acr_values` is a wish (§3.1.2.1), and `acr` says what it came to. A request is parsed once
 //! ([`request`]), passes one list of checks ([`checks`]), and then goes from step to step ([`interaction`])
 //! until it is answered ([`respond`]). Between pages nothing is stored: the request travels sealed, bound to
 //! the browser, and is checked again at every step, so that no step can be skipped or changed.
@@ -27,6 +27,7 @@ use crate::authorize::checks::{Accepted, Refusal};
 use crate::authorize::interaction::{Interaction, Step};
 use crate::authorize::respond::Coming;
 use crate::pages::{self, PageError};
+use crate::scopes::Audiences;
 use crate::sessions::Session;
 use crate::{Cx, accounts, claims, codes, consent, grants, scopes, sessions};
 
@@ -77,15 +78,20 @@ pub async fn stand(
     };
     let session = sessions::current(cx, headers).await?;
     let mut remembered = Scopes::default();
+    let mut nothing_left = false;
     if let Some(session) = &session {
         cx.actor = crate::cx::Actor::User(session.user_id.clone());
-        accepted.scopes = keepable(cx, &accepted, session).await?;
+        let scopes = keepable(cx, &accepted, session).await?;
+        accepted.audiences = audiences_of(cx, &accepted, &scopes).await?;
+        nothing_left = scopes.is_empty() && !accepted.scopes.is_empty();
+        accepted.scopes = scopes;
         remembered = consent::remembered(cx, &session.user_id, &accepted.client.client_id).await?;
     }
     let step = interaction::next(&interaction::Facts {
         accepted: &accepted,
         session: session.as_ref(),
         remembered: &remembered,
+        nothing_left,
         interaction,
         now: cx.now,
     });
@@ -99,6 +105,12 @@ async fn keepable(cx: &mut Cx, accepted: &Accepted, session: &Session) -> Result
     Ok(claims::contracted(&catalog, person.as_ref(), &accepted.client.spec, &accepted.scopes).scopes)
 }
 
+/// The audiences without those of which scopes were asked and none is among these.
+async fn audiences_of(cx: &Cx, accepted: &Accepted, kept: &Scopes) -> Result<Audiences, PageError> {
+    let catalog = scopes::catalog(&cx.identity).await?;
+    Ok(catalog.audiences_left(&accepted.audiences, &accepted.scopes, kept))
+}
+
 /// Opens the grant, issues its code and sends the browser back to the client.
 pub async fn answer(
     mut cx: Cx,
@@ -110,13 +122,18 @@ pub async fn answer(
     if accounts::find(&mut cx, &session.user_id).await?.is_none_or(|user| user.disabled_at.is_some()) {
         return respond::error(&cx, coming, &accepted.return_to, respond::access_denied("the account cannot be used"));
     }
+    if !sessions::hold(&mut cx, &session.session_id).await? {
+        let error = respond::login_required("the session has ended");
+        return respond::error(&cx, coming, &accepted.return_to, error);
+    }
     let client_id = &accepted.client.client_id;
+    let audiences = audiences_of(&cx, accepted, &granted).await?;
     let new = grants::NewGrant {
         client_id: client_id.clone(),
         user_id: session.user_id.clone(),
         session_id: Some(session.session_id.clone()),
         scopes: granted,
-        audiences: accepted.audiences.clone(),
+        audiences,
         auth_time: Some(session.auth_time),
         acr: Some(session.acr.clone()),
         amr: session.amr.clone(),

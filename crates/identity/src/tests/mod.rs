@@ -4,6 +4,7 @@ pub(crate) mod actors;
 mod audit;
 mod clients;
 mod feed;
+mod granted;
 mod grants;
 mod housekeeping;
 mod introspection;

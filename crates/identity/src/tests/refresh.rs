@@ -5,7 +5,7 @@ use http::StatusCode;
 use testkit::db::TestDb;
 use testkit::store_test;
 
-use super::actors::{Caller, shop_spec};
+use super::actors::{Caller, STOCK, shop_spec};
 use super::platform::Platform;
 use crate::MIGRATIONS;
 use crate::clients::{AuthMethod, ClientSpec};
@@ -215,4 +215,37 @@ store_test!(a_disabled_user_is_refreshed_no_more, MIGRATIONS, |db: TestDb| async
 
     refused(&p.refresh(&m.shop, &tokens.text("refresh_token")).await);
     assert!(!p.is_active(&m.orders, &tokens.text("access_token")).await);
+});
+
+store_test!(an_audience_that_the_client_lost_is_not_refreshed, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let m = p.market().await;
+    let files = "https://files.internal";
+    let with = ClientSpec { audiences: crate::scopes::Audiences::one(files), ..shop_spec() };
+    p.apply(&with).await;
+    let mut cx = p.cx();
+    let client = crate::clients::find(&mut cx, &"shop".into()).await.unwrap().unwrap();
+    let asked = base::scope::Scopes::parse("stock_read").unwrap();
+    let both = [STOCK.to_owned(), files.to_owned()];
+    let resolved = crate::scopes::resolve(&cx, &client, Some(&asked), &both).await.unwrap();
+    assert_eq!(resolved.audiences.len(), 2);
+    let first = p.tokens(&m.shop, &m.alice, "stock_read").await.text("refresh_token");
+    let mut tx = p.identity.db.begin();
+    let sql = "UPDATE grants SET audiences = $1 WHERE audiences = $2";
+    let values = store::params![resolved.audiences.to_string(), STOCK];
+    assert_eq!(tx.execute(sql, &values).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    let guard = ClientSpec { introspect: crate::scopes::Audiences::one(files), ..ClientSpec::named("files") };
+    let guard = p.client(&guard).await;
+    let second = p.refresh(&m.shop, &first).await;
+    assert!(p.is_active(&guard, &second.text("access_token")).await);
+
+    p.apply(&shop_spec()).await;
+    let third = p.refresh(&m.shop, &second.text("refresh_token")).await;
+
+    assert!(p.is_active(&m.stock, &third.text("access_token")).await, "{}", third.body);
+    assert!(!p.is_active(&guard, &third.text("access_token")).await);
+    let parameters =
+        [("grant_type", "refresh_token"), ("refresh_token", &third.text("refresh_token")), ("resource", files)];
+    assert_eq!(p.post_as(&m.shop, "/token", &parameters).await.error(), (400, "invalid_target".to_owned()));
 });

@@ -54,18 +54,19 @@ pub(super) async fn of_grant(
     requested: Option<Scopes>,
     resources: &[String],
 ) -> Result<Selection, OAuthError> {
+    let catalog = scopes::catalog(&cx.identity).await?;
     let asked: Audiences = resources.iter().map(String::as_str).collect();
-    if !asked.is_subset(&grant.audiences) {
+    let covered = grant.audiences.intersection(&catalog.allowed_audiences(client));
+    if !asked.is_subset(&covered) {
         // RFC 8707 §2.2: no widening.
         return Err(invalid_target("the grant does not cover this resource"));
     }
-    let audiences = if asked.is_empty() { grant.audiences.clone() } else { asked };
+    let audiences = if asked.is_empty() { covered } else { asked };
     if requested.as_ref().is_some_and(|requested| !requested.is_subset(&grant.scopes)) {
         // RFC 6749 §6: no widening.
         return Err(invalid_scope("the grant does not cover this scope"));
     }
     let scopes = requested.unwrap_or_else(|| grant.scopes.clone()).intersection(&client.spec.scopes);
-    let catalog = scopes::catalog(&cx.identity).await?;
     let scopes = catalog.scopes_within(&scopes, &audiences);
     // Who asks for less of the scopes, and names no resource, gets a token for fewer audiences.
     let audiences = match resources {

@@ -82,5 +82,7 @@ fn tell(catalog: &Catalog, issuer: &str, live: &Live, asked: &Audiences) -> Opti
 
 /// How long an answer may be kept: whole seconds, never beyond the token or the JWT in the answer.
 fn max_age(told: &Told, inner_token: Duration, now: Time) -> u64 {
-    told.expires_at.min(now.plus(inner_token)).since(now).as_secs()
+    // `exp` of both is in whole seconds.
+    let exp = told.expires_at.min(now.plus(inner_token)).seconds();
+    Time::from_seconds(exp).since(now).as_secs()
 }

@@ -219,3 +219,18 @@ store_test!(introspection_writes_nothing, MIGRATIONS, |db: TestDb| async move {
     let last_used = p.identity.db.begin().read_one(used, &[]).await.unwrap().unwrap();
     assert_eq!((after, last_used.opt_int("last_used_at").unwrap()), (before, None));
 });
+
+// `exp` has no fractions of a second; an answer kept to the millisecond would outlive it.
+store_test!(an_answer_is_not_kept_beyond_the_second_of_its_exp, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let m = p.market().await;
+    let into_second = u64::try_from(p.identity.clock.now().ms().rem_euclid(1000)).unwrap();
+    p.clock.advance(std::time::Duration::from_millis(1900 - into_second));
+    let token = p.tokens(&m.shop, &m.alice, "orders_read").await.text("access_token");
+
+    let answer = p.post_accepting(&m.orders, "/introspect", "application/jwt", &[("token", &token)]).await;
+
+    let exp = p.verify(&answer.body, "at+jwt", ORDERS).await.claims["exp"].as_i64().unwrap();
+    let age: i64 = answer.header("cache-control").strip_prefix("max-age=").unwrap().parse().unwrap();
+    assert!(p.identity.clock.now().ms() + age * 1000 <= exp * 1000, "kept for {age} s");
+});

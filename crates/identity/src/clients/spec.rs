@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::redirect;
 use crate::applied::{Faults, Refused};
 use crate::scopes::Audiences;
+use crate::sessions::ACR_PASSWORD;
 
 /// Kind `Client`; names as RFC 7591 §2 has them, in camel case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,12 @@ pub enum Consent {
     Implicit,
 }
 
+/// Whether a client can have this name.
+fn is_client_id(id: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@".contains(&byte);
+    (1..=128).contains(&id.len()) && id.bytes().all(fine)
+}
+
 impl ClientSpec {
     /// A client that may do nothing yet; for tests and code that fills it in.
     pub fn named(client_id: &str) -> Self {
@@ -141,10 +148,8 @@ impl ClientSpec {
 
     pub(super) fn check(&self, signed_with: &[Algorithm]) -> Result<(), Refused> {
         let mut faults = Faults::default();
-        let id = self.client_id.as_str();
-        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@".contains(&byte);
         faults.add_if(
-            !(1..=128).contains(&id.len()) || !id.bytes().all(fine),
+            !is_client_id(self.client_id.as_str()),
             "/clientId",
             "must be 1 to 128 of the characters A–Z a–z 0–9 - . _ ~ : / @",
         );
@@ -169,6 +174,11 @@ impl ClientSpec {
             self.id_token_signed_response_alg.is_some_and(|alg| !signed_with.contains(&alg)),
             "/idTokenSignedResponseAlg",
             "is not one of the algorithms this server has keys for",
+        );
+        faults.add_if(
+            self.default_acr.as_deref().is_some_and(|acr| acr != ACR_PASSWORD),
+            "/defaultAcr",
+            "is not an authentication context of this server, so that it could never be met",
         );
         for (list, name) in
             [(&self.redirect_uris, "redirectUris"), (&self.post_logout_redirect_uris, "postLogoutRedirectUris")]

@@ -119,6 +119,10 @@ store_test!(a_wrong_document_is_refused_with_its_place, MIGRATIONS, |db: TestDb|
     assert!(clients::apply(&mut p.cx(), &with("http://127.0.0.1:9000/cb")).await.is_ok());
     assert_eq!(faults(&p, &ClientSpec { redirect_uris: vec![], ..shop_spec() }).await, ["/redirectUris"]);
     assert_eq!(faults(&p, &ClientSpec { client_id: "a b".into(), ..shop_spec() }).await, ["/clientId"]);
+    // What is demanded of every login must be something that a login can be.
+    let demanding = |acr: &str| ClientSpec { default_acr: Some(acr.to_owned()), ..shop_spec() };
+    assert_eq!(faults(&p, &demanding("urn:example:gold")).await, ["/defaultAcr"]);
+    assert!(clients::apply(&mut p.cx(), &demanding(crate::sessions::ACR_PASSWORD)).await.is_ok());
     let public = ClientSpec { token_endpoint_auth_method: AuthMethod::None, ..shop_spec() };
     let robot = ClientSpec { grant_types: vec![GrantType::ClientCredentials], ..public.clone() };
     assert_eq!(faults(&p, &robot).await, ["/grantTypes"]);

@@ -1,6 +1,7 @@
 //! THE LIST of the public routes, and what every request passes: id, access log, limits, a net for panics.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +21,10 @@ use crate::{
 
 /// No request of these protocols is larger.
 pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// From the head of a request to its answer; a body that trickles in holds a connection no longer than that.
+/// Longer than the feed holds a poll.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -64,7 +69,8 @@ async fn accompany(State(identity): State<SharedIdentity>, request: Request, nex
     let route = parts.extensions.get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
     parts.extensions.insert(arrival.clone());
 
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let answer = tokio::time::timeout(REQUEST_TIME, next.run(Request::from_parts(parts, body))).await;
+    let mut response = answer.unwrap_or_else(|_| too_slow());
 
     if let Ok(value) = HeaderValue::from_str(arrival.request_id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -81,6 +87,11 @@ async fn accompany(State(identity): State<SharedIdentity>, request: Request, nex
         "{method} {route} {status}"
     );
     response
+}
+
+fn too_slow() -> Response {
+    let title = "The request took too long";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", title).into_response::<Body>()
 }
 
 fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -62,7 +63,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                let connection = serve_connection(stream, peer, router.clone(), stop.clone());
+                let connection = serve_connection(stream, peer, router.clone(), HEAD_TIME, stop.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -90,20 +91,33 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    head_time: Duration,
+    stop: CancellationToken,
+) {
     let _slower = stream.set_nodelay(true);
+    let asked = Arc::new(AtomicBool::new(false));
+    let told = asked.clone();
     let service = router.map_request(move |mut request: http::Request<_>| {
+        told.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(ConnectInfo(peer));
         request
     });
     let service = TowerToHyperService::new(service);
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(64 * 1024);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(64 * 1024);
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(32 * 1024);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = silence(&asked, head_time) => {
+            tracing::debug!("a connection asked nothing");
+            return;
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -111,5 +125,40 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, s
     };
     if let Err(error) = ended {
         tracing::debug!(cause = %error, "a connection ended early");
+    }
+}
+
+/// Ends when a connection has not asked anything in its time. The reading of a head has a limit of its own; what comes
+/// before it, finding out which protocol is spoken, has none, and connections are few.
+async fn silence(asked: &AtomicBool, head_time: Duration) {
+    tokio::time::sleep(head_time).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_nothing_is_not_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Both protocols could begin so.
+        for beginning in ["", "P", "PRI * HTTP/2.0\r\n"] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (stream, peer) = listener.accept().await.unwrap();
+            client.write_all(beginning.as_bytes()).await.unwrap();
+
+            let short = Duration::from_millis(20);
+            serve_connection(stream, peer, Router::new(), short, CancellationToken::new()).await;
+
+            let mut answer = Vec::new();
+            let _reset = client.read_to_end(&mut answer).await;
+            assert!(answer.is_empty(), "{beginning:?}");
+        }
     }
 }

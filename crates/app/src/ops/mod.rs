@@ -6,8 +6,9 @@ mod metrics;
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::IntoResponse as _;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base::Problem;
@@ -57,7 +58,16 @@ pub fn router(ops: Ops, tokens: AdminTokens) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::show))
         .with_state(ops);
-    open.fallback_service(guard(admin, tokens))
+    open.fallback_service(guard(admin, tokens).layer(middleware::from_fn(not_through_a_gateway)))
+}
+
+/// A route of the gateway that leads here by mistake opens nothing, even to who has the token: the gateway says in
+/// `Forwarded` (RFC 7239) for whom it asks, and no client can take that away.
+async fn not_through_a_gateway(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::FORWARDED) {
+        return unknown().await;
+    }
+    next.run(request).await
 }
 
 async fn show_roles(State(ops): State<Arc<Ops>>) -> Json<Value> {
@@ -72,7 +82,7 @@ struct ReloadBody {
     binary: bool,
 }
 
-async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> axum::response::Response {
+async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> Response {
     if !body.binary {
         return match ops.roles.reload().await {
             Ok(()) => Json(json!({"reloaded": true})).into_response(),
@@ -94,11 +104,36 @@ async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> ax
     }
 }
 
-async fn unknown() -> axum::response::Response {
+async fn unknown() -> Response {
     let mut response: axum::response::Response =
         Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
             .detail("this server may not run the role that was asked for; GET /admin/v1 names those it runs")
             .into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn administration_is_not_reached_through_the_gateway() {
+        let ops = || Ops { roles: Arc::new(Roles::new(None, None)), commands: mpsc::channel(1).0 };
+        let tokens = AdminTokens::new(vec![("a".to_owned(), "cad_right".into())]);
+        let ask = |path: &str, forwarded: Option<&str>| {
+            let mut request = http::Request::get(path).header("authorization", "Bearer cad_right");
+            if let Some(forwarded) = forwarded {
+                request = request.header("forwarded", forwarded);
+            }
+            router(ops(), tokens.clone()).oneshot(request.body(Body::empty()).unwrap())
+        };
+
+        assert_eq!(ask("/admin/v1", None).await.unwrap().status(), 200);
+        assert_eq!(ask("/admin/v1", Some("for=192.0.2.1;proto=https")).await.unwrap().status(), 404);
+        assert_eq!(ask("/livez", Some("for=192.0.2.1")).await.unwrap().status(), 200);
+    }
 }

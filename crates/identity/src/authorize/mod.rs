@@ -123,8 +123,11 @@ pub async fn answer(
         return respond::error(&cx, coming, &accepted.return_to, respond::access_denied("the account cannot be used"));
     }
     if !sessions::hold(&mut cx, &session.session_id).await? {
+        // Nothing of this transaction is to be kept.
+        let after = cx.again();
+        drop(cx);
         let error = respond::login_required("the session has ended");
-        return respond::error(&cx, coming, &accepted.return_to, error);
+        return respond::error(&after, coming, &accepted.return_to, error);
     }
     let client_id = &accepted.client.client_id;
     let audiences = audiences_of(&cx, accepted, &granted).await?;

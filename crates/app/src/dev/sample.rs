@@ -89,9 +89,9 @@ fn documents() -> Vec<Document> {
             "Scope",
             SCOPE,
             json!({
-                "description": "Hear your own echo, with the account number of the application",
+                "description": "Hear your own echo, with your account number",
                 "audience": AUDIENCE,
-                "claims": {"account_nr": "client.account_nr"},
+                "claims": {"account_nr": ["user.account_nr", "client.account_nr"]},
             }),
         ),
         document(
@@ -109,7 +109,11 @@ fn documents() -> Vec<Document> {
             }),
         ),
         document("Client", GATEWAY, json!({"displayName": "The gateway", "introspect": [AUDIENCE], "events": true})),
-        document("User", USER, json!({"name": "Dana Example", "email": "dana@example.com"})),
+        document(
+            "User",
+            USER,
+            json!({"name": "Dana Example", "email": "dana@example.com", "attributes": {"account_nr": "2024-0001"}}),
+        ),
     ]
 }
 

@@ -48,6 +48,45 @@ impl<'de> Deserialize<'de> for Source {
     }
 }
 
+/// One source, or several of which the first that has a value counts. Where a contract names both kinds, a person's tokens
+/// take the person's and a client's own tokens the client's: what a person lacks is never filled in from the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources(Vec<Source>);
+
+impl Serialize for Sources {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Sources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let of_text = |value| serde_json::from_value(value).map_err(serde::de::Error::custom);
+        let sources = match Value::deserialize(deserializer)? {
+            Value::Array(several) => several.into_iter().map(of_text).collect::<Result<Vec<_>, _>>()?,
+            one => vec![of_text(one)?],
+        };
+        if sources.is_empty() {
+            return Err(serde::de::Error::custom("a claim comes from at least one source"));
+        }
+        Ok(Self(sources))
+    }
+}
+
+impl Sources {
+    fn value<'a>(&self, person: Option<&'a Person>, client: &'a ClientSpec) -> Option<&'a Value> {
+        let personal = person.is_some() && self.0.iter().any(|source| matches!(source, Source::User(_)));
+        self.0.iter().find_map(|source| match source {
+            Source::User(name) => person.and_then(|person| person.source(name)),
+            Source::Client(_) if personal => None,
+            Source::Client(name) => client.attributes.get(name).and_then(present),
+        })
+    }
+}
+
 /// Claims that the token service sets itself; no contract may name them.
 const RESERVED: [&str; 24] = [
     "iss",
@@ -126,12 +165,8 @@ pub fn contracted(catalog: &Catalog, person: Option<&Person>, client: &ClientSpe
     for scope in scopes.iter() {
         let contract = catalog.scopes.get(scope).map(|spec| &spec.claims);
         let mut claims = Map::new();
-        let whole = contract.into_iter().flatten().all(|(claim, source)| {
-            let value = match source {
-                Source::User(name) => person.and_then(|person| person.source(name)),
-                Source::Client(name) => client.attributes.get(name).and_then(present),
-            };
-            value.is_some_and(|value| {
+        let whole = contract.into_iter().flatten().all(|(claim, sources)| {
+            sources.value(person, client).is_some_and(|value| {
                 claims.insert(claim.clone(), value.clone());
                 true
             })

@@ -68,3 +68,48 @@ fn a_source_is_an_attribute_of_somebody() {
     let source: Source = serde_json::from_value(json!("user.a.b")).unwrap();
     assert_eq!(serde_json::to_value(source).unwrap(), json!("user.a.b"));
 }
+
+fn value(sources: Value, person: Option<Value>, client: Value) -> Option<Value> {
+    let sources: Sources = serde_json::from_value(sources).unwrap();
+    let person = person.map(|attributes| Person {
+        user_id: "u".into(),
+        username: "u".to_owned(),
+        spec: json!({"attributes": attributes}),
+    });
+    let client = serde_json::from_value(json!({"clientId": "c", "attributes": client})).unwrap();
+    sources.value(person.as_ref(), &client).cloned()
+}
+
+#[test]
+fn a_person_takes_the_persons_and_a_client_by_itself_the_clients() {
+    let both = json!(["user.nr", "client.nr"]);
+
+    assert_eq!(value(both.clone(), Some(json!({"nr": "1"})), json!({"nr": "2"})), Some(json!("1")));
+    assert_eq!(value(both, None, json!({"nr": "2"})), Some(json!("2")));
+}
+
+#[test]
+fn what_a_person_lacks_is_not_filled_in_from_the_client() {
+    assert_eq!(value(json!(["user.nr", "client.nr"]), Some(json!({})), json!({"nr": "2"})), None);
+    assert_eq!(value(json!(["client.nr", "user.nr"]), Some(json!({})), json!({"nr": "2"})), None);
+}
+
+#[test]
+fn of_several_the_first_that_has_a_value_counts() {
+    let several = json!(["user.a", "user.b"]);
+
+    assert_eq!(value(several.clone(), Some(json!({"a": "", "b": "2"})), json!({})), Some(json!("2")));
+    assert_eq!(value(several, Some(json!({"a": "1", "b": "2"})), json!({})), Some(json!("1")));
+}
+
+#[test]
+fn one_source_is_written_as_it_was() {
+    for text in [json!("user.a"), json!(["user.a", "client.a"])] {
+        let sources: Sources = serde_json::from_value(text.clone()).unwrap();
+
+        assert_eq!(serde_json::to_value(&sources).unwrap(), text);
+    }
+    for wrong in [json!([]), json!("a"), json!(["user."]), json!({"user": "a"})] {
+        assert!(serde_json::from_value::<Sources>(wrong.clone()).is_err(), "{wrong}");
+    }
+}

@@ -22,7 +22,7 @@ pub use audiences::Audiences;
 
 use crate::applied::{Applied, Faults, Refused};
 use crate::audit::{self, Act};
-use crate::claims::Source;
+use crate::claims::Sources;
 use crate::clients::Client;
 use crate::error::{OAuthError, invalid_scope, invalid_target};
 use crate::watched::Watched;
@@ -51,7 +51,7 @@ pub struct ScopeSpec {
     pub audience: Option<String>,
     /// The contract: claims that a token with this scope carries, and where they come from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub claims: BTreeMap<String, Source>,
+    pub claims: BTreeMap<String, Sources>,
 }
 
 /// Kind `ResourceServer`.

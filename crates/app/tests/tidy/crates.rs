@@ -63,6 +63,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("getrandom", &["base"]),
     ("cedar-policy", &["policy"]),
     ("cel", &["expression"]),
+    ("regex", &["expression"]),
     ("clap", &["app"]),
     ("anyhow", &["app"]),
 ];

@@ -1,0 +1,1 @@
+//! API Integration Service.

@@ -18,6 +18,10 @@ mod source;
 mod words;
 
 pub use explain::{Explanation, Verdict};
+pub use kinds::composition::{
+    AnswerSpec, CaseSpec, CompositionSpec, Conflict, MergeSpec, PartialSpec, ReportWhen, RequestSpec, StepIdentitySpec,
+    StepSpec, TokenEndpointSpec, TokenRequestSpec,
+};
 pub use kinds::issuer::{Algorithm, CacheSpec, Form, IntrospectionSpec, IssuerSpec, JwksSpec, RevocationsSpec};
 pub use kinds::route::{AuthSpec, CorsSpec, LimitsSpec, MatchSpec, RewriteSpec, RouteSpec, TokenSpec};
 pub use kinds::service::{ForwardIdentity, HostHeader, IdentitySpec, ServiceSpec};
@@ -28,7 +32,7 @@ pub use path::{BadPath, CanonicalPath, canonical_host};
 pub use pattern::Pattern;
 pub use resource::{Change, Resource, changes, export, parse};
 pub use snapshot::{Auth, Issuer, Required, Route, Service, Snapshot, Upstream};
-pub use source::{Fault, Source};
+pub use source::{Fault, Source, did_you_mean};
 pub use words::{HttpUrl, SecretRef, Size, Span};
 
 #[cfg(test)]

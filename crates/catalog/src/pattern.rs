@@ -77,7 +77,8 @@ impl Pattern {
         out
     }
 
-    pub(crate) fn parameters(&self) -> impl Iterator<Item = &str> {
+    /// The names of its parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Param(name) | Segment::Rest(name) => Some(&**name),
             Segment::Literal { .. } => None,
@@ -98,7 +99,8 @@ impl Pattern {
         out
     }
 
-    fn value<'p>(&self, name: &str, path: &'p CanonicalPath<'_>) -> &'p str {
+    /// The value of a parameter in a path that it matches, in canonical form; empty for another name.
+    pub fn value<'p>(&self, name: &str, path: &'p CanonicalPath<'_>) -> &'p str {
         let mut rest = path.as_str();
         for segment in &self.segments {
             rest = rest.strip_prefix('/').unwrap_or(rest);

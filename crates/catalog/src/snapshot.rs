@@ -93,6 +93,13 @@ impl Snapshot {
     }
 }
 
+impl Service {
+    /// What is put in front of a path that is sent on: without a slash at the end, empty for nothing.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
 impl Route {
     /// The path that is sent on for a canonical path that this route matched.
     pub fn forwarded_path<'p>(&self, path: &'p CanonicalPath<'_>) -> Cow<'p, str> {

@@ -44,7 +44,7 @@ fn place(pointer: &str) -> String {
 }
 
 /// ` (did you mean `x`?)` if one of the words is near enough to be a slip of the pen.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     known
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(&word.to_lowercase(), &candidate.to_lowercase()), candidate))

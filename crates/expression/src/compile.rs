@@ -24,7 +24,10 @@ pub struct Expression {
 enum Plan {
     /// Nothing but a place in a value: read from the JSON as it is.
     Place,
-    Tree { expr: IdedExpr, patterns: Vec<Regex> },
+    Tree {
+        expr: IdedExpr,
+        patterns: Vec<Regex>,
+    },
 }
 
 impl fmt::Debug for Expression {
@@ -85,11 +88,7 @@ impl Expression {
         }
     }
 
-    fn run<T>(
-        &self,
-        scope: &Scope,
-        take: impl FnOnce(&CowVal<'_, '_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    fn run<T>(&self, scope: &Scope, take: impl FnOnce(&CowVal<'_, '_>) -> Result<T, Failure>) -> Result<T, Failure> {
         let Plan::Tree { expr, patterns } = &self.plan else { return Err(Failure::Missing) };
         for place in &self.reads {
             scope.get(&place.name).ok_or(Failure::Missing)?.converted()?;
@@ -144,7 +143,8 @@ fn failure(error: &ExecutionError) -> Failure {
 fn compile(text: &str, names: &Names) -> Result<Expression, Fault> {
     let parsed = ENVIRONMENT.compile(text).map_err(|errors| syntax(text, &errors))?;
     let mut expr = parsed.expression().clone();
-    let mut check = Check { names, info: parsed.source_info(), bound: Vec::new(), reads: Vec::new(), patterns: Vec::new() };
+    let mut check =
+        Check { names, info: parsed.source_info(), bound: Vec::new(), reads: Vec::new(), patterns: Vec::new() };
     check.visit(&mut expr, 0)?;
     let (reads, patterns) = (check.reads, check.patterns);
     let mut path = Vec::new();
@@ -199,7 +199,9 @@ impl Check<'_> {
                     self.visit(&mut entry.key, depth)?;
                     self.visit(&mut entry.value, depth)
                 }
-                EntryExpr::StructField(field) => Err(self.fault(&field.value, "a key is a value: put quotes around it")),
+                EntryExpr::StructField(field) => {
+                    Err(self.fault(&field.value, "a key is a value: put quotes around it"))
+                }
             }),
             Expr::Comprehension(loops) => {
                 self.visit(&mut loops.iter_range, depth)?;
@@ -240,7 +242,8 @@ impl Check<'_> {
             call.args = given;
             meter::MATCHES.clone_into(&mut call.func_name);
         }
-        let namespace = matches!(&call.target, Some(target) if matches!(&target.expr, Expr::Ident(name) if name == "optional"));
+        let namespace =
+            matches!(&call.target, Some(target) if matches!(&target.expr, Expr::Ident(name) if name == "optional"));
         if let Some(target) = &mut call.target
             && !namespace
         {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::types::{CelBool, CelInt, CelUInt, CelList, CelString, DYN_TYPE, LIST_TYPE, STRING_TYPE};
+use cel::common::types::{CelBool, CelInt, CelList, CelString, CelUInt, DYN_TYPE, LIST_TYPE, STRING_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
@@ -11,9 +11,32 @@ use crate::meter::{self, Fuel, Regex};
 
 /// Every function that may be written. What the compiler does not find here is refused.
 pub(crate) const KNOWN: &[&str] = &[
-    "size", "contains", "startsWith", "endsWith", "matches", "string", "int", "uint", "double", "bool", "bytes",
-    "type", "dyn", "of", "none", "ofNonZeroValue", "hasValue", "value", "orValue", "or", "lowerAscii", "upperAscii",
-    "trim", "split", "join", "replace",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "bytes",
+    "type",
+    "dyn",
+    "of",
+    "none",
+    "ofNonZeroValue",
+    "hasValue",
+    "value",
+    "orValue",
+    "or",
+    "lowerAscii",
+    "upperAscii",
+    "trim",
+    "split",
+    "join",
+    "replace",
 ];
 
 /// Types are values, too (`type(x) == string`).
@@ -26,7 +49,12 @@ pub(crate) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let text = || STRING_TYPE.to_owned();
     let added = [
         env.add_overload(meter::METERED, "metered", vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned()], metered),
-        env.add_overload(meter::LOOP, "loop", vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned(), DYN_TYPE.to_owned()], looped),
+        env.add_overload(
+            meter::LOOP,
+            "loop",
+            vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned(), DYN_TYPE.to_owned()],
+            looped,
+        ),
         env.add_overload(meter::KEY, "key", vec![DYN_TYPE.to_owned()], key),
         env.add_overload(meter::MATCHES, "pattern", vec![text(), DYN_TYPE.to_owned()], matches),
         env.add_member_overload("lowerAscii", "lower", text(), vec![], lower),

@@ -256,10 +256,14 @@ fn nodes(expr: &IdedExpr) -> i64 {
         Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) | Expr::Struct(_) => 0,
         Expr::Select(select) => nodes(&select.operand),
         Expr::List(list) => list.elements.iter().map(nodes).sum(),
-        Expr::Map(map) => map.entries.iter().map(|entry| match &entry.expr {
-            EntryExpr::MapEntry(entry) => nodes(&entry.key) + nodes(&entry.value),
-            EntryExpr::StructField(field) => nodes(&field.value),
-        }).sum(),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => nodes(&entry.key) + nodes(&entry.value),
+                EntryExpr::StructField(field) => nodes(&field.value),
+            })
+            .sum(),
         // An inner loop pays for its own items.
         Expr::Comprehension(inner) => nodes(&inner.iter_range) + nodes(&inner.result),
         Expr::Call(call) => call.args.iter().map(nodes).sum::<i64>() + call.target.as_deref().map_or(0, nodes),

@@ -149,9 +149,9 @@ fn the_deepest_expression_that_is_taken_is_evaluated_on_a_small_stack() {
     let chain = format!("1{}", "+1".repeat(crate::MAX_DEPTH - 1));
     let nested = format!("{}1{}", "[".repeat(20), "]".repeat(20));
     let loops = format!("{}1{}", "[1].map(x, ".repeat(5), ")".repeat(5));
-    let evaluated = std::thread::Builder::new().stack_size(STACK).spawn(move || {
-        [value(&chain).is_ok(), value(&nested).is_ok(), value(&loops).is_ok()]
-    });
+    let evaluated = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || [value(&chain).is_ok(), value(&nested).is_ok(), value(&loops).is_ok()]);
 
     assert_eq!(evaluated.unwrap().join().unwrap(), [true; 3]);
 }
@@ -159,7 +159,8 @@ fn the_deepest_expression_that_is_taken_is_evaluated_on_a_small_stack() {
 #[test]
 fn expressions_that_explode_end_within_their_fuel() {
     let ten = "[1,2,3,4,5,6,7,8,9,0]";
-    let loops = |depth: usize, body: &str| format!("{}{body}{}", format!("{ten}.map(x, ").repeat(depth), ")".repeat(depth));
+    let loops =
+        |depth: usize, body: &str| format!("{}{body}{}", format!("{ten}.map(x, ").repeat(depth), ")".repeat(depth));
     let doubling = |of: &str| format!("[{of}]{}", ".map(x, x + x)".repeat(20));
     for text in [
         loops(6, "1"),
@@ -184,7 +185,8 @@ fn large_inputs_are_compared_and_copied_within_the_fuel_only() {
     let list: Vec<u32> = (0..30_000).collect();
     scope.set("a", Part::new(json!(list)));
     scope.set("b", Part::new(json!(list)));
-    let run = |text: &str| Expression::compile(text, &names).unwrap().value(&scope).map(|value| value.unwrap().into_owned());
+    let run =
+        |text: &str| Expression::compile(text, &names).unwrap().value(&scope).map(|value| value.unwrap().into_owned());
 
     assert_eq!(run("a == b"), Ok(json!(true)));
     assert_eq!(run("a.exists(x, a == b && x < 0)"), Err(Failure::TooMuch));

@@ -1,6 +1,7 @@
 //! The kinds of resources. A new kind of the gateway is a file here and a line in [`schemas`]; the
 //! kinds of the identity system are read where they are applied.
 
+pub mod composition;
 pub mod issuer;
 pub mod route;
 pub mod service;
@@ -9,7 +10,7 @@ pub mod upstream;
 use serde_json::{Value, json};
 
 /// Kinds that the gateway is compiled from.
-pub const GATEWAY_KINDS: &[&str] = &["Issuer", "Upstream", "Service", "Route"];
+pub const GATEWAY_KINDS: &[&str] = &["Issuer", "Upstream", "Service", "Route", "Composition"];
 
 /// Kinds that the identity system is given.
 pub const IDENTITY_KINDS: &[&str] = &["Client", "User", "Scope", "ResourceServer"];
@@ -21,6 +22,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("Upstream", document("Upstream", &schemars::schema_for!(upstream::UpstreamSpec))),
         ("Service", document("Service", &schemars::schema_for!(service::ServiceSpec))),
         ("Route", document("Route", &schemars::schema_for!(route::RouteSpec))),
+        ("Composition", document("Composition", &schemars::schema_for!(composition::CompositionSpec))),
     ]
 }
 

@@ -1,0 +1,14 @@
+//! The answer of a composition.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::partial::Report;
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub report: Report,
+}

@@ -1,0 +1,99 @@
+//! What a composition is given: the request, and whose it is.
+
+use std::sync::Arc;
+
+use base::Secret;
+use expression::{Names, Part, Scope};
+use http::{HeaderMap, Method};
+use serde_json::{Map, Value, json};
+
+/// Credentials stay out of reach of expressions: no template can send them where they do not belong.
+const HIDDEN: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "dpop", "x-api-key", "x-forwarded-client-cert"];
+
+/// The parts of the request that expressions may read.
+pub(crate) const NAMES: [&str; 8] = [
+    "request.id",
+    "request.method",
+    "request.path",
+    "request.params",
+    "request.query",
+    "request.headers",
+    "request.body",
+    "claims",
+];
+
+/// Who asked.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// For reports; never decides.
+    pub id: Arc<str>,
+    /// The inner JWT.
+    pub token: Secret<String>,
+}
+
+/// A request that has been let in.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// Unique to the request: good for idempotency keys.
+    pub id: String,
+    pub method: Method,
+    pub path: String,
+    /// Path parameters, decoded.
+    pub params: Vec<(String, String)>,
+    /// In order; a name may come twice.
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    /// JSON, or null.
+    pub body: Value,
+    /// Of the verified token; an empty object without one.
+    pub claims: Value,
+    pub subject: Option<Subject>,
+}
+
+impl Input {
+    pub(crate) fn scope(&mut self) -> Scope {
+        let mut scope = Scope::default();
+        let params: Map<String, Value> =
+            self.params.drain(..).map(|(name, value)| (name, Value::from(value))).collect();
+        let mut query: Map<String, Value> = Map::new();
+        for (name, value) in self.query.drain(..) {
+            match query.get_mut(&name) {
+                None => {
+                    query.insert(name, Value::from(value));
+                }
+                Some(Value::Array(values)) => values.push(Value::from(value)),
+                Some(first) => *first = json!([first.take(), value]),
+            }
+        }
+        let mut headers: Map<String, Value> = Map::new();
+        for name in self.headers.keys().filter(|name| !HIDDEN.contains(&name.as_str())) {
+            let values: Vec<&str> = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+            headers.insert(name.as_str().to_owned(), Value::from(values.join(", ")));
+        }
+        let claims = if self.claims.is_null() { json!({}) } else { self.claims.take() };
+        for (name, value) in NAMES.into_iter().zip([
+            Value::from(std::mem::take(&mut self.id)),
+            Value::from(self.method.as_str()),
+            Value::from(std::mem::take(&mut self.path)),
+            Value::Object(params),
+            Value::Object(query),
+            Value::Object(headers),
+            self.body.take(),
+            claims,
+        ]) {
+            scope.set(name, Part::new(value));
+        }
+        scope
+    }
+}
+
+/// What may be read of a step.
+pub(crate) const OF_STEP: [&str; 4] = ["status", "ok", "headers", "body"];
+
+/// The names of the request, and of these steps.
+pub(crate) fn names<'a>(steps: impl Iterator<Item = &'a str>) -> Names {
+    let own = NAMES.iter().map(|name| (*name).to_owned());
+    let steps = steps.flat_map(|step| OF_STEP.map(|part| format!("steps.{step}.{part}")));
+    Names::new(own.chain(steps))
+}

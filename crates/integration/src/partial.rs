@@ -1,0 +1,186 @@
+//! How each part went, and what that makes of the whole.
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::caller::CallError;
+
+/// What went wrong with a part. Says nothing of what was sent or received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    #[error("the backend could not be reached")]
+    Unreachable,
+    #[error("the backend did not answer in time")]
+    TimedOut,
+    #[error("the answer is larger than this part may have")]
+    TooLarge,
+    #[error("the answer broke off")]
+    BrokenOff,
+    #[error("too many requests are on their way to the backend")]
+    Busy,
+    #[error("the status is not one that this part expects")]
+    Status,
+    #[error("the answer is not JSON or text")]
+    BadAnswer,
+    #[error("what the request is made of is not there, or not of the right kind")]
+    Mapping,
+    #[error("a value cannot stand where the request needs it")]
+    BadValue,
+    #[error("there is no token for this backend")]
+    Identity,
+    #[error("the deadline of the whole was over")]
+    Deadline,
+    #[error("given up, since a required part failed")]
+    Cancelled,
+}
+
+impl Trouble {
+    /// Whether another attempt may go better.
+    pub(crate) fn may_pass(self, status: Option<u16>) -> bool {
+        match self {
+            Self::Unreachable | Self::TimedOut | Self::BrokenOff | Self::Busy => true,
+            Self::Status => matches!(status, Some(502..=504)),
+            _ => false,
+        }
+    }
+
+    /// The status of the whole if a required part has this trouble.
+    fn status(self) -> StatusCode {
+        match self {
+            Self::TimedOut | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadValue => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Stable, for the `type` of a problem.
+    pub(crate) fn slug(self) -> &'static str {
+        match self {
+            Self::Unreachable => "part-unreachable",
+            Self::TimedOut => "part-timed-out",
+            Self::TooLarge => "part-too-large",
+            Self::BrokenOff => "part-broken-off",
+            Self::Busy => "part-busy",
+            Self::Status => "part-status",
+            Self::BadAnswer => "part-bad-answer",
+            Self::Mapping => "part-mapping",
+            Self::BadValue => "part-bad-value",
+            Self::Identity => "part-identity",
+            Self::Deadline => "composition-deadline",
+            Self::Cancelled => "part-cancelled",
+        }
+    }
+}
+
+impl From<CallError> for Trouble {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Unreachable => Self::Unreachable,
+            CallError::TimedOut => Self::TimedOut,
+            CallError::TooLarge => Self::TooLarge,
+            CallError::BrokenOff => Self::BrokenOff,
+            CallError::Busy => Self::Busy,
+        }
+    }
+}
+
+/// How a part ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Done,
+    /// It failed, and its fallback stands for it.
+    Fallback,
+    Failed,
+    /// Its `when` was false.
+    Skipped,
+}
+
+/// One step in the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartReport {
+    pub name: String,
+    pub outcome: Outcome,
+    pub required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+    pub attempts: u32,
+    /// After the begin of the whole.
+    pub started_ms: u64,
+    pub duration_ms: u64,
+}
+
+/// One compensation in the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compensated {
+    pub step: String,
+    pub done: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+    pub attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    Complete,
+    /// An optional part is missing.
+    Partial,
+    Failed,
+}
+
+/// How the whole went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub ending: Ending,
+    pub duration_ms: u64,
+    pub parts: Vec<PartReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compensated: Vec<Compensated>,
+}
+
+/// The part that decides about a failure: its name, trouble and the status of the whole.
+pub(crate) fn decisive<'a>(
+    parts: &'a [PartReport],
+    pass: impl Fn(&str, u16) -> bool,
+) -> Option<(&'a str, Trouble, StatusCode)> {
+    let failed = parts.iter().filter(|part| part.required && part.outcome == Outcome::Failed);
+    // What was given up is a consequence, not a cause.
+    let part = failed.min_by_key(|part| part.error == Some(Trouble::Cancelled))?;
+    let trouble = part.error?;
+    let passed = part.status.filter(|status| trouble == Trouble::Status && pass(&part.name, *status));
+    let status = passed.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_else(|| trouble.status());
+    Some((&part.name, trouble, status))
+}
+
+/// The parts as a list of RFC 9651: `order;outcome=done;status=200, reviews;outcome=failed;error=timed-out`.
+pub(crate) fn header(parts: &[PartReport]) -> String {
+    let mut out = String::new();
+    for part in parts {
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        out.push_str(&part.name);
+        out.push_str(";outcome=");
+        out.push_str(&word(&part.outcome));
+        if let Some(status) = part.status {
+            out.push_str(&format!(";status={status}"));
+        }
+        if let Some(error) = part.error {
+            out.push_str(";error=");
+            out.push_str(&word(&error));
+        }
+    }
+    out
+}
+
+/// The word that serde writes for a value.
+fn word<T: Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,356 @@
+//! A composition on its way: each step starts when what it needs is there; one deadline stands over all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Problem;
+use expression::{Part, Scope};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use crate::answer::Answer;
+use crate::caller::Caller;
+use crate::composition::{Composition, Step, step_of};
+use crate::input::{Input, Subject};
+use crate::partial::{self, Compensated, Ending, Outcome, PartReport, Report, Trouble};
+use crate::shape::{Made, Shaped};
+use crate::step::{Received, Sending, Sent};
+use crate::time::Timer;
+use crate::tokens::TokenSource;
+use catalog::ReportWhen;
+
+static PARTS: HeaderName = HeaderName::from_static("cardea-parts");
+
+/// Runs compositions. One for all of them.
+#[derive(Clone)]
+pub struct Runner {
+    pub caller: Arc<dyn Caller>,
+    pub tokens: TokenSource,
+    pub timer: Timer,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runner")
+    }
+}
+
+impl Runner {
+    /// Runs a composition for a request that has been let in. Dropping the future gives up all of it.
+    pub async fn run(&self, composition: &Composition, mut input: Input) -> Answer {
+        let subject = input.subject.take();
+        let mut run = Run {
+            composition,
+            began_ms: self.timer.now_ms(),
+            scope: input.scope(),
+            states: composition.steps.iter().map(|_| State::Waiting).collect(),
+            started: Vec::new(),
+        };
+        self.steps(&mut run, subject.as_ref()).await;
+        let parts = run.close(self.timer.now_ms());
+        let pass = |name: &str, status: u16| {
+            composition
+                .step_index(name)
+                .and_then(|at| composition.steps.get(at))
+                .is_some_and(|s| s.pass.contains(&status))
+        };
+        let failed = partial::decisive(&parts, pass).map(|(name, trouble, status)| Failed {
+            status,
+            slug: trouble.slug(),
+            detail: format!("part `{name}`: {trouble}"),
+        });
+        let shaped = match failed {
+            Some(failed) => Err(failed),
+            None => composition.shape.make(&run.scope).map_err(|error| Failed {
+                status: StatusCode::BAD_GATEWAY,
+                slug: "composition-shape",
+                detail: format!("the answer cannot be made: {error}"),
+            }),
+        };
+        let compensated = match &shaped {
+            Ok(_) => Vec::new(),
+            Err(_) => self.compensate(composition, &run.scope, &parts, &run.started, subject.as_ref()).await,
+        };
+        let duration_ms = self.timer.now_ms().saturating_sub(run.began_ms);
+        finish(composition, shaped, parts, compensated, duration_ms)
+    }
+
+    async fn steps(&self, run: &mut Run<'_>, subject: Option<&Subject>) {
+        let deadline = self.timer.sleep(run.composition.deadline);
+        tokio::pin!(deadline);
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < run.composition.concurrency {
+                let Some((at, step, sending)) = run.next(self.timer.now_ms()) else { break };
+                running.push(async move { (at, step, self.send(sending, subject).await) });
+            }
+            if running.is_empty() || run.is_lost() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                ended = running.next() => {
+                    let Some((at, step, sent)) = ended else { return };
+                    run.end(at, step, sent, self.timer.now_ms());
+                    if run.is_lost() {
+                        // What is still on its way is dropped with `running`.
+                        return;
+                    }
+                }
+                () = &mut deadline => return run.end_all(Trouble::Deadline, self.timer.now_ms()),
+            }
+        }
+    }
+}
+
+struct Run<'c> {
+    composition: &'c Composition,
+    began_ms: u64,
+    scope: Scope,
+    states: Vec<State>,
+    /// Steps in the order in which they were sent.
+    started: Vec<usize>,
+}
+
+enum State {
+    Waiting,
+    Running { started_ms: u64 },
+    Ended(PartReport),
+}
+
+/// How a step ended.
+struct End {
+    outcome: Outcome,
+    status: Option<u16>,
+    error: Option<Trouble>,
+    attempts: u32,
+}
+
+impl Default for End {
+    fn default() -> Self {
+        Self { outcome: Outcome::Failed, status: None, error: None, attempts: 0 }
+    }
+}
+
+impl<'c> Run<'c> {
+    /// The next step that can be sent; ends on the way those that are left out or cannot be made.
+    fn next(&mut self, now_ms: u64) -> Option<(usize, &'c Step, Sending<'c>)> {
+        let composition = self.composition;
+        while !self.is_lost() {
+            let at = self.ready()?;
+            let step = composition.steps.get(at)?;
+            match step.when.as_ref().map_or(Ok(true), |when| when.truth(&self.scope)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.conclude(at, step, End { outcome: Outcome::Skipped, ..End::default() }, now_ms);
+                    continue;
+                }
+                Err(_) => {
+                    self.fail(at, step, cannot_be_made(step), now_ms);
+                    continue;
+                }
+            }
+            let request = match step.request.render(&self.scope) {
+                Ok(request) => request,
+                Err(_) => {
+                    self.fail(at, step, cannot_be_made(step), now_ms);
+                    continue;
+                }
+            };
+            let time = self.share(at, step, now_ms);
+            if let Some(state) = self.states.get_mut(at) {
+                *state = State::Running { started_ms: now_ms };
+            }
+            self.started.push(at);
+            return Some((at, step, Sending::of(step, request, time)));
+        }
+        None
+    }
+
+    fn ready(&self) -> Option<usize> {
+        let ended = |need: &usize| matches!(self.states.get(*need), Some(State::Ended(_)));
+        self.composition
+            .steps
+            .iter()
+            .zip(&self.states)
+            .position(|(step, state)| matches!(state, State::Waiting) && step.needs.iter().all(ended))
+    }
+
+    /// What is left of the deadline, divided by the steps of the longest chain that begins here.
+    fn share(&self, at: usize, step: &Step, now_ms: u64) -> Duration {
+        let spent = Duration::from_millis(now_ms.saturating_sub(self.began_ms));
+        let left = self.composition.deadline.saturating_sub(spent);
+        let height = self.composition.plan.heights.get(at).copied().unwrap_or(1).max(1);
+        step.timeout.map_or(left / height, |timeout| timeout.min(left))
+    }
+
+    fn end(&mut self, at: usize, step: &Step, sent: Sent, now_ms: u64) {
+        let Sent { result, status, attempts } = sent;
+        match result {
+            Ok(received) => {
+                self.tell(step, status, Some(received));
+                self.record(at, step, End { outcome: Outcome::Done, status, error: None, attempts }, now_ms);
+            }
+            Err(error) => {
+                self.conclude(at, step, End { outcome: failed(step), status, error: Some(error), attempts }, now_ms);
+            }
+        }
+    }
+
+    fn fail(&mut self, at: usize, step: &Step, error: Trouble, now_ms: u64) {
+        self.conclude(at, step, End { outcome: failed(step), error: Some(error), ..End::default() }, now_ms);
+    }
+
+    /// Ends a step that brought nothing.
+    fn conclude(&mut self, at: usize, step: &Step, end: End, now_ms: u64) {
+        self.tell(step, end.status, None);
+        self.record(at, step, end, now_ms);
+    }
+
+    /// What later steps and the answer read of it.
+    fn tell(&mut self, step: &Step, status: Option<u16>, received: Option<Received>) {
+        let ok = received.is_some();
+        let (headers, body) = match received {
+            Some(received) => (received.headers, received.body),
+            None => {
+                let fallback = step.fallback.as_ref().and_then(|fallback| fallback.value(&self.scope).ok());
+                (Map::new(), fallback.unwrap_or(Value::Null))
+            }
+        };
+        let values = [Value::from(status.unwrap_or(0)), Value::from(ok), Value::Object(headers), body];
+        for (name, value) in step.names.iter().zip(values) {
+            self.scope.set(name.clone(), Part::new(value));
+        }
+    }
+
+    fn record(&mut self, at: usize, step: &Step, end: End, now_ms: u64) {
+        let Some(state) = self.states.get_mut(at) else { return };
+        let started_ms = match state {
+            State::Running { started_ms } => *started_ms,
+            _ => now_ms,
+        };
+        *state = State::Ended(PartReport {
+            name: step.name.clone(),
+            outcome: end.outcome,
+            required: step.required,
+            status: end.status,
+            error: end.error,
+            attempts: end.attempts,
+            started_ms: started_ms.saturating_sub(self.began_ms),
+            duration_ms: now_ms.saturating_sub(started_ms),
+        });
+    }
+
+    /// Whether nothing can make this an answer any more.
+    fn is_lost(&self) -> bool {
+        self.states
+            .iter()
+            .any(|state| matches!(state, State::Ended(part) if part.required && part.outcome == Outcome::Failed))
+    }
+
+    fn end_all(&mut self, trouble: Trouble, now_ms: u64) {
+        let composition = self.composition;
+        for (at, step) in composition.steps.iter().enumerate() {
+            let attempts = match self.states.get(at) {
+                Some(State::Ended(_)) | None => continue,
+                Some(State::Waiting) => 0,
+                Some(State::Running { .. }) => 1,
+            };
+            let end = End { outcome: failed(step), status: None, error: Some(trouble), attempts };
+            self.conclude(at, step, end, now_ms);
+        }
+    }
+
+    fn close(&mut self, now_ms: u64) -> Vec<PartReport> {
+        self.end_all(Trouble::Cancelled, now_ms);
+        let ended = std::mem::take(&mut self.states).into_iter().filter_map(|state| match state {
+            State::Ended(part) => Some(part),
+            _ => None,
+        });
+        ended.collect()
+    }
+}
+
+fn failed(step: &Step) -> Outcome {
+    if !step.required && step.fallback.is_some() { Outcome::Fallback } else { Outcome::Failed }
+}
+
+/// A request that is made of the caller's alone is at fault with the caller.
+fn cannot_be_made(step: &Step) -> Trouble {
+    if step.reads().any(|read| step_of(read).is_some()) { Trouble::Mapping } else { Trouble::BadValue }
+}
+
+struct Failed {
+    status: StatusCode,
+    slug: &'static str,
+    detail: String,
+}
+
+fn finish(
+    composition: &Composition,
+    shaped: Result<Shaped, Failed>,
+    parts: Vec<PartReport>,
+    compensated: Vec<Compensated>,
+    duration_ms: u64,
+) -> Answer {
+    let missing = parts.iter().any(|part| matches!(part.outcome, Outcome::Failed | Outcome::Fallback));
+    let ending = match (&shaped, missing) {
+        (Err(_), _) => Ending::Failed,
+        (Ok(_), true) => Ending::Partial,
+        (Ok(_), false) => Ending::Complete,
+    };
+    let mut report = Report { ending, duration_ms, parts, compensated };
+    let answer = shaped.map(|shaped| dress(composition, shaped, &report).into_parts());
+    let too_large = |body: &bytes::Bytes| body.len() > composition.max_answer;
+    let (status, mut headers, body) = match answer {
+        Ok((_, _, body)) if too_large(&body) => {
+            report.ending = Ending::Failed;
+            let detail = "the answer is larger than it may be".to_owned();
+            problem(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition-too-large", detail }, &report)
+        }
+        Ok(answer) => answer,
+        Err(failed) => problem(failed, &report),
+    };
+    if let Ok(value) = HeaderValue::try_from(partial::header(&report.parts))
+        && !report.parts.is_empty()
+    {
+        headers.insert(PARTS.clone(), value);
+    }
+    Answer { status, headers, body, report }
+}
+
+/// Gives an answer its status and its report.
+fn dress(composition: &Composition, mut shaped: Shaped, report: &Report) -> Shaped {
+    let partial = report.ending == Ending::Partial;
+    if let (true, Some(status)) = (partial, composition.partial.status) {
+        shaped.status = status;
+    }
+    let tell = match composition.partial.report {
+        ReportWhen::Always => !report.parts.is_empty(),
+        ReportWhen::Partial => partial,
+        ReportWhen::Never => false,
+    };
+    // In a merged answer a member of the same name gives way: the report stands.
+    if let (true, Made::Json(Value::Object(members))) = (tell, &mut shaped.content) {
+        members.insert(composition.partial.member.clone(), serde_json::to_value(&report.parts).unwrap_or_default());
+    }
+    shaped
+}
+
+fn problem(failed: Failed, report: &Report) -> (StatusCode, http::HeaderMap, bytes::Bytes) {
+    let Failed { status, slug, detail } = failed;
+    let problem = Problem::new(status, slug, "The answer could not be put together").detail(detail);
+    let mut body = serde_json::to_value(&problem).unwrap_or_default();
+    if let Value::Object(members) = &mut body {
+        // RFC 9457 §3.2: members of our own.
+        members.insert("parts".to_owned(), serde_json::to_value(&report.parts).unwrap_or_default());
+        if !report.compensated.is_empty() {
+            members.insert("compensated".to_owned(), serde_json::to_value(&report.compensated).unwrap_or_default());
+        }
+    }
+    let (parts, _) = problem.into_response::<Vec<u8>>().into_parts();
+    (status, parts.headers, serde_json::to_vec(&body).unwrap_or_default().into())
+}

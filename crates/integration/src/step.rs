@@ -1,0 +1,161 @@
+//! One step on its way: its token, its attempts, its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Request, Response, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::caller::{Call, Target};
+use crate::composition::{Identity, Step};
+use crate::input::Subject;
+use crate::partial::Trouble;
+use crate::run::Runner;
+
+/// What is sent, and how it is to be taken.
+pub(crate) struct Sending<'a> {
+    pub target: &'a Target,
+    pub request: Request<Bytes>,
+    pub identity: &'a Identity,
+    /// At least one.
+    pub attempts: u32,
+    pub time: Duration,
+    pub expect: &'a [u16],
+    pub max_body: usize,
+}
+
+/// How it ended.
+pub(crate) struct Sent {
+    pub result: Result<Received, Trouble>,
+    /// Also of an answer that was not expected.
+    pub status: Option<u16>,
+    pub attempts: u32,
+}
+
+pub(crate) struct Received {
+    pub headers: Map<String, Value>,
+    pub body: Value,
+}
+
+impl<'a> Sending<'a> {
+    pub fn of(step: &'a Step, request: Request<Bytes>, time: Duration) -> Self {
+        Self {
+            target: &step.request.target,
+            request,
+            identity: &step.identity,
+            attempts: step.retries + 1,
+            time,
+            expect: &step.expect,
+            max_body: step.max_body,
+        }
+    }
+}
+
+/// First pause before another attempt; each next one may be twice as long.
+const PAUSE_MS: u64 = 50;
+const LONGEST_PAUSE_MS: u64 = 1_000;
+
+impl Runner {
+    pub(crate) async fn send(&self, mut sending: Sending<'_>, subject: Option<&Subject>) -> Sent {
+        let end = self.timer.now_ms().saturating_add(milliseconds(sending.time));
+        let left = || Duration::from_millis(end.saturating_sub(self.timer.now_ms()));
+        match self.timer.within(sending.time, self.tokens.token(sending.identity, subject)).await {
+            None => return Sent { result: Err(Trouble::TimedOut), status: None, attempts: 0 },
+            Some(Err(error)) => {
+                tracing::debug!(cause = %error, "a step has no token");
+                return Sent { result: Err(Trouble::Identity), status: None, attempts: 0 };
+            }
+            Some(Ok(None)) => {}
+            Some(Ok(Some(token))) => match HeaderValue::try_from(format!("Bearer {}", token.expose())) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    sending.request.headers_mut().insert(AUTHORIZATION, value);
+                }
+                Err(_) => return Sent { result: Err(Trouble::Identity), status: None, attempts: 0 },
+            },
+        }
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let more = sending.attempts.saturating_sub(attempts);
+            // What is left is shared with the attempts that may follow.
+            let time = left() / (more + 1);
+            let (result, status) = self.attempt(&sending, time).await;
+            match &result {
+                Err(trouble) if more > 0 && trouble.may_pass(status) && !left().is_zero() => {
+                    let pause = pause(attempts).min(left());
+                    self.timer.sleep(pause).await;
+                    if left().is_zero() {
+                        return Sent { result, status, attempts };
+                    }
+                }
+                _ => return Sent { result, status, attempts },
+            }
+        }
+    }
+
+    async fn attempt(&self, sending: &Sending<'_>, time: Duration) -> (Result<Received, Trouble>, Option<u16>) {
+        let call = Call {
+            target: sending.target.clone(),
+            request: sending.request.clone(),
+            time,
+            body_bytes: sending.max_body,
+        };
+        match self.timer.within(time, self.caller.call(call)).await {
+            None => (Err(Trouble::TimedOut), None),
+            Some(Err(error)) => (Err(error.into()), None),
+            Some(Ok(answer)) => {
+                let status = answer.status();
+                (received(answer, sending), Some(status.as_u16()))
+            }
+        }
+    }
+}
+
+fn received(answer: Response<Bytes>, sending: &Sending<'_>) -> Result<Received, Trouble> {
+    let status = answer.status();
+    let expected =
+        if sending.expect.is_empty() { status.is_success() } else { sending.expect.contains(&status.as_u16()) };
+    if !expected {
+        return Err(Trouble::Status);
+    }
+    if answer.body().len() > sending.max_body {
+        return Err(Trouble::TooLarge);
+    }
+    let body = body(answer.headers(), answer.body(), status)?;
+    let mut headers = Map::new();
+    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != http::header::SET_COOKIE) {
+        if let Ok(value) = value.to_str() {
+            headers.insert(name.as_str().to_owned(), Value::from(value));
+        }
+    }
+    Ok(Received { headers, body })
+}
+
+/// JSON as what it says, other text as text, nothing as null.
+fn body(headers: &HeaderMap, bytes: &Bytes, status: StatusCode) -> Result<Value, Trouble> {
+    if bytes.is_empty() || status == StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if kind == "application/json" || kind.ends_with("+json") {
+        return serde_json::from_slice(bytes).map_err(|_| Trouble::BadAnswer);
+    }
+    if kind.starts_with("text/") {
+        return std::str::from_utf8(bytes).map(Value::from).map_err(|_| Trouble::BadAnswer);
+    }
+    Err(Trouble::BadAnswer)
+}
+
+/// Somewhere between nothing and the longest, so that many who failed together do not come back together.
+fn pause(attempt: u32) -> Duration {
+    let longest = PAUSE_MS.saturating_mul(1 << attempt.saturating_sub(1).min(8)).min(LONGEST_PAUSE_MS);
+    let drawn = u64::from(u16::from_be_bytes(base::random::bytes::<2>()));
+    Duration::from_millis(longest * drawn / u64::from(u16::MAX))
+}
+
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

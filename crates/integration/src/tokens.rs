@@ -1,0 +1,225 @@
+//! Tokens for steps: exchanged for the caller's (RFC 8693), or the gateway's own (RFC 6749 §4.4).
+//!
+//! A token is kept under what it was asked for with: endpoint, the caller's whole token, audience and
+//! scopes. The key holds these as they are, not a digest or a joined text, so two callers cannot meet
+//! in one entry. One flight per key; entries are bounded and end before their tokens do.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Secret;
+use base::peer::{Limits, SharedPeer};
+use base::time::SharedClock;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use catalog::TokenRequestSpec;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, StatusCode};
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+
+use crate::composition::Identity;
+use crate::input::Subject;
+
+/// A token endpoint and who we are there.
+#[derive(Debug, Clone)]
+pub struct TokenEndpoint {
+    pub url: String,
+    pub client_id: String,
+    pub secret: Secret<String>,
+}
+
+/// Why there is no token. What was sent and answered is not part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("there is no such token endpoint")]
+    NoEndpoint,
+    #[error("the caller has no token that could be passed on")]
+    NoSubject,
+    #[error("the token endpoint cannot be reached")]
+    Unreachable,
+    #[error("the token endpoint refuses")]
+    Refused,
+    #[error("the token endpoint's answer cannot be used")]
+    BadAnswer,
+}
+
+/// Gets and keeps tokens. Cheap to share.
+#[derive(Debug, Clone)]
+pub struct TokenSource {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoints: HashMap<String, TokenEndpoint>,
+    peer: SharedPeer,
+    clock: SharedClock,
+    cache: Cache<Key, Arc<Kept>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenSource").field("endpoints", &self.endpoints.keys()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Key {
+    endpoint: Arc<str>,
+    /// `None`: our own token.
+    subject: Option<Secret<String>>,
+    audience: Option<String>,
+    scopes: Vec<String>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (&self.subject, &other.subject) {
+            (Some(a), Some(b)) => base::secret::equal(a.expose().as_bytes(), b.expose().as_bytes()),
+            (None, None) => true,
+            _ => false,
+        };
+        same && self.endpoint == other.endpoint && self.audience == other.audience && self.scopes == other.scopes
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.endpoint.hash(state);
+        self.subject.as_ref().map(Secret::expose).hash(state);
+        self.audience.hash(state);
+        self.scopes.hash(state);
+    }
+}
+
+struct Kept {
+    token: Secret<String>,
+    until_ms: u64,
+}
+
+/// Kept no longer, whatever the endpoint says: so long may a change of rights take to be felt.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Not used in the last seconds, in which it may end on its way.
+const MARGIN: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits { time: Duration::from_secs(5), body_bytes: 64 * 1024 };
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: Secret<String>,
+    token_type: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl TokenSource {
+    /// `entries` bounds what is kept.
+    pub fn new(
+        endpoints: HashMap<String, TokenEndpoint>,
+        peer: SharedPeer,
+        clock: SharedClock,
+        entries: usize,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { endpoints, peer, clock, cache: Cache::new(entries) }) }
+    }
+
+    /// The token that a step sends, if any.
+    pub(crate) async fn token(
+        &self,
+        identity: &Identity,
+        subject: Option<&Subject>,
+    ) -> Result<Option<Secret<String>>, TokenError> {
+        let (request, subject) = match identity {
+            Identity::None => return Ok(None),
+            // A public composition has nobody to tell of.
+            Identity::Forward => return Ok(subject.map(|subject| subject.token.clone())),
+            Identity::Exchange(request) => (request, Some(subject.ok_or(TokenError::NoSubject)?.token.clone())),
+            Identity::ClientCredentials(request) => (request, None),
+        };
+        let key = Key {
+            endpoint: request.from.as_deref().unwrap_or_default().into(),
+            subject,
+            audience: request.audience.clone(),
+            scopes: request.scopes.clone(),
+        };
+        self.kept(key, request).await.map(Some)
+    }
+
+    async fn kept(&self, key: Key, request: &TokenRequestSpec) -> Result<Secret<String>, TokenError> {
+        let now = || self.inner.clock.monotonic_ms();
+        let over = |kept: &Arc<Kept>| kept.until_ms <= now();
+        self.inner.cache.remove_if(&key, over);
+        match self.inner.cache.get_value_or_guard_async(&key).await {
+            Ok(kept) => Ok(kept.token.clone()),
+            // If this future is dropped, the guard is, and the next in line asks.
+            Err(guard) => {
+                let granted = self.ask(&key, request).await?;
+                let life = Duration::from_secs(granted.expires_in.unwrap_or(0)).min(LONGEST).saturating_sub(MARGIN);
+                let until_ms = now().saturating_add(u64::try_from(life.as_millis()).unwrap_or(0));
+                let token = granted.access_token.clone();
+                // Also a token that is not kept serves those who wait for it now; the next look removes it.
+                let _ = guard.insert(Arc::new(Kept { token: granted.access_token, until_ms }));
+                Ok(token)
+            }
+        }
+    }
+
+    async fn ask(&self, key: &Key, request: &TokenRequestSpec) -> Result<Granted, TokenError> {
+        let endpoint = self.inner.endpoints.get(&*key.endpoint).ok_or(TokenError::NoEndpoint)?;
+        let scope = request.scopes.join(" ");
+        let mut form: Vec<(&str, &str)> = Vec::with_capacity(7);
+        match &key.subject {
+            Some(subject) => form.extend([
+                ("grant_type", EXCHANGE),
+                ("subject_token", subject.expose().as_str()),
+                ("subject_token_type", ACCESS_TOKEN),
+                ("requested_token_type", ACCESS_TOKEN),
+            ]),
+            None => form.push(("grant_type", "client_credentials")),
+        }
+        form.extend(request.audience.as_deref().map(|audience| ("audience", audience)));
+        if !scope.is_empty() {
+            form.push(("scope", &scope));
+        }
+        let body = serde_urlencoded::to_string(form).map_err(|_| TokenError::BadAnswer)?;
+        let mut message = Request::new(Bytes::from(body));
+        *message.method_mut() = Method::POST;
+        *message.uri_mut() = endpoint.url.parse().map_err(|_| TokenError::NoEndpoint)?;
+        let headers = message.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(AUTHORIZATION, basic(endpoint)?);
+        let answer = self.inner.peer.call(message, LIMITS).await.map_err(|error| {
+            tracing::warn!(token.endpoint = %key.endpoint, cause = %error, "no token: the token endpoint cannot be reached");
+            TokenError::Unreachable
+        })?;
+        if answer.status() != StatusCode::OK {
+            tracing::warn!(token.endpoint = %key.endpoint, status = answer.status().as_u16(), "no token: the token endpoint refuses");
+            return Err(if answer.status().is_server_error() { TokenError::Unreachable } else { TokenError::Refused });
+        }
+        let granted: Granted = serde_json::from_slice(answer.body()).map_err(|_| TokenError::BadAnswer)?;
+        // RFC 6749 §7.1: a token of a type that we do not know is not used.
+        let usable = granted.token_type.eq_ignore_ascii_case("bearer") && !granted.access_token.expose().is_empty();
+        if usable { Ok(granted) } else { Err(TokenError::BadAnswer) }
+    }
+}
+
+/// RFC 6749 §2.3.1: both halves are form-encoded first.
+fn basic(endpoint: &TokenEndpoint) -> Result<HeaderValue, TokenError> {
+    let encode =
+        |text: &str| serde_urlencoded::to_string([("", text)]).map(|text| text.trim_start_matches('=').to_owned());
+    let (Ok(id), Ok(secret)) = (encode(&endpoint.client_id), encode(endpoint.secret.expose())) else {
+        return Err(TokenError::NoEndpoint);
+    };
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))))
+        .map_err(|_| TokenError::NoEndpoint)?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -192,7 +192,10 @@ impl Check<'_> {
         match &mut expr.expr {
             Expr::Literal(_) | Expr::Ident(_) => Ok(()),
             Expr::Unspecified | Expr::Struct(_) => Err(self.fault(expr, "messages cannot be made here")),
-            Expr::Select(select) => self.visit(&mut select.operand, depth),
+            Expr::Select(select) => {
+                let field = Segment::Key(select.field.as_str().into());
+                self.visit_selected(&mut select.operand, field, depth)
+            }
             Expr::List(list) => list.elements.iter_mut().try_for_each(|element| self.visit(element, depth)),
             Expr::Map(map) => map.entries.iter_mut().try_for_each(|entry| match &mut entry.expr {
                 EntryExpr::MapEntry(entry) => {
@@ -249,7 +252,25 @@ impl Check<'_> {
         {
             self.visit(target, depth)?;
         }
+        if let (operators::OPT_SELECT, [value, field]) = (name.as_str(), call.args.as_mut_slice())
+            && let Expr::Literal(LiteralValue::String(field)) = &field.expr
+        {
+            return self.visit_selected(value, Segment::Key(field.inner().into()), depth);
+        }
         call.args.iter_mut().try_for_each(|arg| self.visit(arg, depth))
+    }
+
+    /// The operand of `has(a.b)` or `a.?b`: what is read of a place goes one step further.
+    fn visit_selected(&mut self, operand: &mut IdedExpr, field: Segment, depth: usize) -> Result<(), Fault> {
+        let before = self.reads.len();
+        let place = is_place(operand);
+        self.visit(operand, depth)?;
+        let grew = before < self.reads.len();
+        match self.reads.last_mut() {
+            Some(read) if place && grew => read.path.push(field),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// A chain of selections on a name.
@@ -269,6 +290,13 @@ impl Check<'_> {
         name_the_part(expr, name, rest.len());
         self.reads.push(Reference { name: name.into(), path: rest, offset });
         Ok(())
+    }
+}
+
+fn is_place(expr: &IdedExpr) -> bool {
+    match &expr.expr {
+        Expr::Call(call) if call.func_name == operators::OPT_SELECT => call.args.first().is_some_and(is_place),
+        _ => segments(expr, &mut Vec::new()).is_some(),
     }
 }
 

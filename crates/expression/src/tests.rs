@@ -112,11 +112,12 @@ fn unknown_names_and_functions_are_refused_when_compiled() {
 
 #[test]
 fn references_are_found_but_not_the_variables_of_comprehensions() {
-    let text = "steps.order.body.lines.map(claims, claims.sku + request.params['id']) + [claims.sub]";
+    let text =
+        "steps.order.body.lines.map(claims, claims.sku + request.params['id']) + [claims.?sub.?x, has(claims.y)]";
     let expression = Expression::compile(text, &names()).unwrap();
 
     let reads: Vec<String> = expression.reads().iter().map(ToString::to_string).collect();
-    assert_eq!(reads, ["steps.order.body.lines", "request.params.id", "claims.sub"]);
+    assert_eq!(reads, ["steps.order.body.lines", "request.params.id", "claims.sub.x", "claims.y"]);
 }
 
 #[test]

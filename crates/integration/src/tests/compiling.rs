@@ -68,7 +68,7 @@ fn refused(steps: &str, says: &[&str]) {
 fn what_cannot_work_is_refused_with_its_place() {
     refused(
         "steps:\n- name: a\n  request: { service: order, path: /x }",
-        &["set.yaml:27:14: /spec/steps/0/request/service", "there is no Service `order`, did you mean `orders`?"],
+        &["set.yaml:26:16: /spec/steps/0/request/service", "there is no Service `order`, did you mean `orders`?"],
     );
     refused(
         "steps:\n- name: a\n  request: { service: orders, path: '/x/${ steps.b.body }' }",

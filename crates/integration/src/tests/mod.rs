@@ -172,11 +172,14 @@ impl Caller for Script {
     }
 }
 
+/// When, and how to wake them.
+type Sleeper = (u64, oneshot::Sender<()>);
+
 /// Time that tests move by hand: the clock and all who sleep.
 #[derive(Clone, Default)]
 pub struct Hands {
     pub clock: ManualClock,
-    sleepers: Arc<Mutex<Vec<(u64, oneshot::Sender<()>)>>>,
+    sleepers: Arc<Mutex<Vec<Sleeper>>>,
 }
 
 impl Hands {
@@ -218,7 +221,7 @@ impl Hands {
                     (first, now)
                 })
             };
-            let Some((at, awake)): Option<(u64, Vec<(u64, oneshot::Sender<()>)>)> = next else { break };
+            let Some((at, awake)): Option<(u64, Vec<Sleeper>)> = next else { break };
             self.clock.advance(Duration::from_millis(at.saturating_sub(self.clock.monotonic_ms())));
             for (_, wake) in awake {
                 let _ = wake.send(());

@@ -226,7 +226,7 @@ async fn no_token_is_no_call_and_tells_nothing() {
     assert!(!text.contains("jwt-alice") && !text.contains("s:3"), "{text}");
 
     let nobody = runner.run(&page(), input()).await;
-    assert_eq!(parts(&nobody)[1], "files: Failed Identity x0");
+    assert_eq!(parts(&nobody)[0], "mail: Failed Identity x0");
 }
 
 proptest! {

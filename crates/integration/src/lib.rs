@@ -12,6 +12,7 @@
 mod answer;
 mod caller;
 mod compensate;
+mod compile;
 mod composition;
 mod input;
 mod openapi;

@@ -146,10 +146,7 @@ pub struct Report {
 }
 
 /// The part that decides about a failure: its name, trouble and the status of the whole.
-pub(crate) fn decisive(
-    parts: &[PartReport],
-    pass: impl Fn(&str, u16) -> bool,
-) -> Option<(&str, Trouble, StatusCode)> {
+pub(crate) fn decisive(parts: &[PartReport], pass: impl Fn(&str, u16) -> bool) -> Option<(&str, Trouble, StatusCode)> {
     let failed = parts.iter().filter(|part| part.required && part.outcome == Outcome::Failed);
     // What was given up is a consequence, not a cause.
     let part = failed.min_by_key(|part| part.error == Some(Trouble::Cancelled))?;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{AuthSpec, CorsSpec, Pattern, ReportWhen, Source, TokenEndpointSpec, TokenRequestSpec};
+use catalog::{AuthSpec, CorsSpec, ForwardIdentity, Pattern, ReportWhen, Source, TokenEndpointSpec, TokenRequestSpec};
 use expression::{Document, Expression, Reference};
 use http::StatusCode;
 
+use crate::caller::Target;
 use crate::plan::Plan;
 use crate::request::Request;
 use crate::shape::Shape;
@@ -79,6 +80,16 @@ impl Composition {
 impl Step {
     pub(crate) fn reads(&self) -> impl Iterator<Item = &Reference> {
         self.request.reads().into_iter().chain(self.when.iter().flat_map(Expression::reads))
+    }
+}
+
+impl Identity {
+    /// Where the step says nothing. An upstream without a service may be anybody's: it is told nothing.
+    pub fn of(target: &Target) -> Self {
+        match target {
+            Target::Service(service) if service.spec.identity.forward == ForwardIdentity::Jwt => Self::Forward,
+            Target::Service(_) | Target::Upstream(_) => Self::None,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::caller::CallError;
 
 /// What went wrong with a part. Says nothing of what was sent or received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Trouble {
     #[error("the backend could not be reached")]
     Unreachable,
@@ -45,31 +45,21 @@ impl Trouble {
         }
     }
 
-    /// The status of the whole if a required part has this trouble.
-    fn status(self) -> StatusCode {
+    /// The answer of the whole if a required part has this trouble: status, and name of the problem.
+    pub(crate) fn problem(self) -> (StatusCode, &'static str) {
         match self {
-            Self::TimedOut | Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadValue => StatusCode::BAD_REQUEST,
-            _ => StatusCode::BAD_GATEWAY,
-        }
-    }
-
-    /// Stable, for the `type` of a problem.
-    pub(crate) fn slug(self) -> &'static str {
-        match self {
-            Self::Unreachable => "part-unreachable",
-            Self::TimedOut => "part-timed-out",
-            Self::TooLarge => "part-too-large",
-            Self::BrokenOff => "part-broken-off",
-            Self::Busy => "part-busy",
-            Self::Status => "part-status",
-            Self::BadAnswer => "part-bad-answer",
-            Self::Mapping => "part-mapping",
-            Self::BadValue => "part-bad-value",
-            Self::Identity => "part-identity",
-            Self::Deadline => "composition-deadline",
-            Self::Cancelled => "part-cancelled",
+            Self::Unreachable => (StatusCode::BAD_GATEWAY, "part_unreachable"),
+            Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "part_timed_out"),
+            Self::TooLarge => (StatusCode::BAD_GATEWAY, "part_too_large"),
+            Self::BrokenOff => (StatusCode::BAD_GATEWAY, "part_broken_off"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "part_busy"),
+            Self::Status => (StatusCode::BAD_GATEWAY, "part_status"),
+            Self::BadAnswer => (StatusCode::BAD_GATEWAY, "part_bad_answer"),
+            Self::Mapping => (StatusCode::BAD_GATEWAY, "part_mapping"),
+            Self::BadValue => (StatusCode::BAD_REQUEST, "part_bad_value"),
+            Self::Identity => (StatusCode::BAD_GATEWAY, "part_identity"),
+            Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, "composition_deadline"),
+            Self::Cancelled => (StatusCode::BAD_GATEWAY, "part_cancelled"),
         }
     }
 }
@@ -88,7 +78,7 @@ impl From<CallError> for Trouble {
 
 /// How a part ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Done,
     /// It failed, and its fallback stands for it.
@@ -127,7 +117,7 @@ pub struct Compensated {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     Complete,
     /// An optional part is missing.
@@ -152,11 +142,11 @@ pub(crate) fn decisive(parts: &[PartReport], pass: impl Fn(&str, u16) -> bool) -
     let part = failed.min_by_key(|part| part.error == Some(Trouble::Cancelled))?;
     let trouble = part.error?;
     let passed = part.status.filter(|status| trouble == Trouble::Status && pass(&part.name, *status));
-    let status = passed.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_else(|| trouble.status());
+    let status = passed.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_else(|| trouble.problem().0);
     Some((&part.name, trouble, status))
 }
 
-/// The parts as a list of RFC 9651: `order;outcome=done;status=200, reviews;outcome=failed;error=timed-out`.
+/// The parts as a list of RFC 9651: `order;outcome=done;status=200, reviews;outcome=failed;error=timed_out`.
 pub(crate) fn header(parts: &[PartReport]) -> String {
     let mut out = String::new();
     for part in parts {

@@ -59,14 +59,14 @@ impl Runner {
         };
         let failed = partial::decisive(&parts, pass).map(|(name, trouble, status)| Failed {
             status,
-            slug: trouble.slug(),
+            slug: trouble.problem().1,
             detail: format!("part `{name}`: {trouble}"),
         });
         let shaped = match failed {
             Some(failed) => Err(failed),
             None => composition.shape.make(&run.scope).map_err(|error| Failed {
                 status: StatusCode::BAD_GATEWAY,
-                slug: "composition-shape",
+                slug: "composition_shape",
                 detail: format!("the answer cannot be made: {error}"),
             }),
         };
@@ -79,6 +79,9 @@ impl Runner {
     }
 
     async fn steps(&self, run: &mut Run<'_>, subject: Option<&Subject>) {
+        if run.states.is_empty() {
+            return;
+        }
         let deadline = self.timer.sleep(run.composition.deadline);
         tokio::pin!(deadline);
         let mut running = FuturesUnordered::new();
@@ -309,7 +312,7 @@ fn finish(
         Ok((_, _, body)) if too_large(&body) => {
             report.ending = Ending::Failed;
             let detail = "the answer is larger than it may be".to_owned();
-            problem(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition-too-large", detail }, &report)
+            problem(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail }, &report)
         }
         Ok(answer) => answer,
         Err(failed) => problem(failed, &report),

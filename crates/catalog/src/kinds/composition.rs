@@ -82,8 +82,9 @@ pub struct StepSpec {
     /// Of this step's answer.
     #[serde(default = "max_body")]
     pub max_body: Size,
+    /// Default: what the service says (`identity.forward`); nothing for an upstream, which may be anybody's.
     #[serde(default)]
-    pub identity: StepIdentitySpec,
+    pub identity: Option<StepIdentitySpec>,
     /// What undoes this step if a later one fails. Sent at least once, so it must bear repeating.
     #[serde(default)]
     pub compensate: Option<RequestSpec>,
@@ -201,10 +202,9 @@ pub struct TokenEndpointSpec {
 }
 
 /// Who a step is for its receiver: `forward`, `none`, `exchange: {…}` or `clientCredentials: {…}`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StepIdentitySpec {
     /// The caller's inner JWT, as it is.
-    #[default]
     Forward,
     None,
     /// A token for fewer rights in exchange for the caller's (RFC 8693).

@@ -1,6 +1,8 @@
 //! From a resource to a composition that runs: everything is compiled and checked here, nothing later.
 
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 
@@ -12,7 +14,7 @@ use expression::{Document, Expression, Names, Template};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::composition::{Composition, Partial, Step, step_of};
+use crate::composition::{Composition, Identity, Partial, Step, step_of};
 use crate::input;
 use crate::plan::Plan;
 use crate::shape::{Content, Form, Shape};
@@ -171,7 +173,10 @@ impl Compiler<'_> {
                 self.fault(&format!("{at}/{list}/{index}"), format!("{status} is not a status of an answer"));
             }
         }
-        let identity = self.identity(&format!("{at}/identity"), &spec.identity, whole)?;
+        let identity = match &spec.identity {
+            Some(identity) => self.identity(&format!("{at}/identity"), identity, whole)?,
+            None => Identity::of(&request.target),
+        };
         let name = spec.name.clone();
         Some(Step {
             names: input::OF_STEP.map(|part| format!("steps.{name}.{part}")),

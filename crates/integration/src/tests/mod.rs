@@ -1,5 +1,3 @@
-mod compiling;
-mod overhead;
 mod places;
 mod running;
 mod sockets;

@@ -170,7 +170,7 @@ async fn a_slow_required_part_is_a_504_and_gives_up_the_others() {
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(answer.headers["content-type"], "application/problem+json");
     let body = body(&answer);
-    assert_eq!(body["type"], "https://cardea.dev/problems/part-timed-out");
+    assert_eq!(body["type"], "https://cardea.dev/problems/part_timed_out");
     assert_eq!(body["detail"], "part `order`: the backend did not answer in time");
     assert_eq!(body["parts"][1]["error"], "cancelled");
     assert_eq!(script.given_up(), 2);
@@ -244,7 +244,7 @@ output: { body: { b: '${ steps.b.body }', ok: '${ steps.b.ok }', status: '${ ste
 ";
     let missing = run(&composition(spec), &Script::at_once(|_| status(404, json!({}))), input()).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
-    assert_eq!(body(&missing)["type"], "https://cardea.dev/problems/part-status");
+    assert_eq!(body(&missing)["type"], "https://cardea.dev/problems/part_status");
 
     let left_out = run(&composition(spec), &Script::at_once(|_| ok(json!({"more": false}))), input()).await;
     assert_eq!(left_out.report.ending, Ending::Complete);
@@ -268,7 +268,7 @@ output: { body: '${ steps.a.body.x }' }
     assert_eq!(parts(&run(&composition(spec), &broken, input()).await), ["a: Failed 200 BadAnswer x1"]);
     let unlike = run(&composition(spec), &Script::at_once(|_| ok(json!({"y": 1}))), input()).await;
     assert_eq!(unlike.status, StatusCode::BAD_GATEWAY);
-    assert_eq!(body(&unlike)["type"], "https://cardea.dev/problems/composition-shape");
+    assert_eq!(body(&unlike)["type"], "https://cardea.dev/problems/composition_shape");
 
     let whole = run(
         &composition(&format!("maxAnswer: 10\n{}", spec.trim_start())),
@@ -276,7 +276,7 @@ output: { body: '${ steps.a.body.x }' }
         input(),
     )
     .await;
-    assert_eq!(body(&whole)["type"], "https://cardea.dev/problems/composition-too-large");
+    assert_eq!(body(&whole)["type"], "https://cardea.dev/problems/composition_too_large");
     assert_eq!(whole.report.ending, Ending::Failed);
 }
 

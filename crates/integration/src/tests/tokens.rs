@@ -153,6 +153,31 @@ async fn each_step_has_an_identity_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_jwt_is_forwarded_by_default_only_where_the_service_wants_it() {
+    let backends =
+        format!("{BACKENDS}---\nkind: Service\nname: shy\nspec: {{ upstream: pool, identity: {{ forward: none }} }}\n");
+    let page = compile_guarded(
+        &backends,
+        "{ issuer: main }",
+        "
+audience: https://page
+steps:
+- { name: plain, request: { service: users, path: / } }
+- { name: shy, request: { service: shy, path: / } }
+- { name: anybody, request: { upstream: pool, path: / } }
+- { name: told, identity: forward, request: { upstream: pool, path: / } }
+output: { body: ['${ steps.plain.body }', '${ steps.shy.body }', '${ steps.anybody.body }', '${ steps.told.body }'] }
+",
+    )
+    .unwrap();
+    let (authority, script, hands) = (Arc::new(Authority::default()), echo(0), Hands::default());
+
+    let answer = runner(&authority, &script, &hands, 16).run(&page, user("alice")).await;
+
+    assert_eq!(body(&answer), json!(["Bearer jwt-alice", null, null, "Bearer jwt-alice"]));
+}
+
+#[tokio::test]
 async fn tokens_are_kept_until_shortly_before_their_end() {
     let (authority, script, hands) = (Arc::new(Authority::default()), echo(0), Hands::default());
     let (runner, page) = (runner(&authority, &script, &hands, 16), page());

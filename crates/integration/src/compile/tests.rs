@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{compile, composition, faults, input};
 use crate::openapi;
+use crate::tests::{compile, composition, faults, input};
 
 #[test]
 fn dependencies_are_found_from_what_is_read() {

@@ -172,3 +172,27 @@ partial: { status: 203 }
     let statuses: Vec<&String> = operation["responses"].as_object().unwrap().keys().collect();
     assert_eq!(statuses, ["200", "203", "404", "502", "503", "504"]);
 }
+
+#[test]
+fn the_example_of_the_handbook_compiles() {
+    let page = include_str!("../../../../docs/compositions.md");
+    let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml\n")).expect("a YAML block");
+    let around = "
+kind: Issuer
+name: main
+spec: { issuer: http://localhost:8081, introspection: { as: gateway, secret: file:x } }
+---
+kind: Upstream
+name: pool
+spec: { endpoints: [http://127.0.0.1:9] }
+";
+    let services = ["orders", "customers", "reviews"]
+        .map(|name| format!("---\nkind: Service\nname: {name}\nspec: {{ upstream: pool }}\n"));
+    let set = catalog::parse("page.yaml", &format!("{around}{}---\n{example}", services.concat())).expect("YAML");
+    let snapshot = catalog::Snapshot::compile(&set).expect("services");
+
+    let composition = crate::Composition::compile(set.last().expect("the composition"), &snapshot);
+
+    let levels = composition.map(|composition| composition.preview(None).levels);
+    assert_eq!(levels, Ok(vec![vec!["order".to_owned(), "reviews".to_owned()], vec!["customer".to_owned()]]));
+}

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::types::{CelBool, CelInt, CelList, CelString, CelUInt, DYN_TYPE, LIST_TYPE, STRING_TYPE};
+use cel::common::types::{CelBool, CelInt, CelList, CelOptional, CelString, CelUInt, DYN_TYPE, LIST_TYPE, STRING_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
@@ -49,6 +49,7 @@ pub(crate) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let text = || STRING_TYPE.to_owned();
     let added = [
         env.add_overload(meter::METERED, "metered", vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned()], metered),
+        env.add_overload(meter::ELEMENT, "element", vec![DYN_TYPE.to_owned(), DYN_TYPE.to_owned()], element),
         env.add_overload(
             meter::LOOP,
             "loop",
@@ -77,6 +78,15 @@ fn metered<'b, 'v>(args: Given<'b, 'v>) -> Made<'b, 'v> {
     let (Some(value), Some(fuel)) = (args.next(), args.next()) else { return Err(meter::spent()) };
     Fuel::of(fuel.as_ref())?.take_for(value.as_ref())?;
     Ok(value)
+}
+
+/// As [`metered`], but no optional.
+fn element<'b, 'v>(args: Given<'b, 'v>) -> Made<'b, 'v> {
+    let value = metered(args)?;
+    match value.downcast_ref::<CelOptional<'_>>() {
+        Some(_) => Err(ExecutionError::no_such_overload("element", Vec::new())),
+        None => Ok(value),
+    }
 }
 
 /// Passes a range on and takes what its items and the work on each of them may cost.

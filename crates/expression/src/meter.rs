@@ -18,6 +18,7 @@ use crate::{FUEL, convert};
 
 // `@` cannot be written in an expression, so nobody else calls or reads these.
 pub(crate) const METERED: &str = "@metered";
+pub(crate) const ELEMENT: &str = "@element";
 pub(crate) const LOOP: &str = "@loop";
 pub(crate) const KEY: &str = "@key";
 pub(crate) const MATCHES: &str = "@matches";
@@ -116,12 +117,16 @@ pub(crate) fn install(expr: &mut IdedExpr) {
     match &mut expr.expr {
         Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => {}
         Expr::Select(select) => install(&mut select.operand),
-        Expr::List(list) => list.elements.iter_mut().for_each(install_and_meter),
+        Expr::List(list) => {
+            for (at, element) in list.elements.iter_mut().enumerate() {
+                install_in_element(element, list.optional_indices.contains(&at));
+            }
+        }
         Expr::Map(map) => {
             for entry in &mut map.entries {
                 if let EntryExpr::MapEntry(entry) = &mut entry.expr {
                     install_and_meter(&mut entry.key);
-                    install_and_meter(&mut entry.value);
+                    install_in_element(&mut entry.value, entry.optional);
                 }
             }
         }
@@ -204,6 +209,16 @@ fn install_and_meter(expr: &mut IdedExpr) {
     };
     if !small {
         wrap(expr, METERED, None);
+    }
+}
+
+/// What becomes part of a list or map. An optional may not (unless it is one of `[?a]`, which unwraps
+/// it): held by a variable of a comprehension it would be copied by each selection, past the meter.
+fn install_in_element(expr: &mut IdedExpr, optional: bool) {
+    install_and_meter(expr);
+    match &mut expr.expr {
+        Expr::Call(call) if !optional && call.func_name == METERED => ELEMENT.clone_into(&mut call.func_name),
+        _ => {}
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Input {
     /// Of the verified token; an empty object without one.
     pub claims: Value,
     pub subject: Option<Subject>,
+    /// Sent with each step as it is: trace context. Expressions do not see it.
+    pub along: HeaderMap,
 }
 
 impl Input {

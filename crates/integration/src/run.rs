@@ -7,8 +7,8 @@ use base::Problem;
 use expression::{Part, Scope};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
@@ -44,6 +44,7 @@ impl Runner {
         let subject = input.subject.take();
         let mut run = Run {
             composition,
+            along: std::mem::take(&mut input.along),
             began_ms: self.timer.now_ms(),
             scope: input.scope(),
             states: composition.steps.iter().map(|_| State::Waiting).collect(),
@@ -111,6 +112,7 @@ impl Runner {
 
 struct Run<'c> {
     composition: &'c Composition,
+    along: HeaderMap,
     began_ms: u64,
     scope: Scope,
     states: Vec<State>,
@@ -157,7 +159,10 @@ impl<'c> Run<'c> {
                 }
             }
             let request = match step.request.render(&self.scope) {
-                Ok(request) => request,
+                Ok(mut request) => {
+                    request.headers_mut().extend(self.along.clone());
+                    request
+                }
                 Err(_) => {
                     self.fail(at, step, cannot_be_made(step), now_ms);
                     continue;
@@ -312,13 +317,18 @@ fn finish(
         Ok((_, _, body)) if too_large(&body) => {
             report.ending = Ending::Failed;
             let detail = "the answer is larger than it may be".to_owned();
-            problem(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail }, &report)
+            problem(
+                composition,
+                Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail },
+                &report,
+            )
         }
         Ok(answer) => answer,
-        Err(failed) => problem(failed, &report),
+        Err(failed) => problem(composition, failed, &report),
     };
     if let Ok(value) = HeaderValue::try_from(partial::header(&report.parts))
         && !report.parts.is_empty()
+        && composition.partial.report != ReportWhen::Never
     {
         headers.insert(PARTS.clone(), value);
     }
@@ -343,11 +353,12 @@ fn dress(composition: &Composition, mut shaped: Shaped, report: &Report) -> Shap
     shaped
 }
 
-fn problem(failed: Failed, report: &Report) -> (StatusCode, http::HeaderMap, bytes::Bytes) {
+fn problem(composition: &Composition, failed: Failed, report: &Report) -> (StatusCode, HeaderMap, bytes::Bytes) {
     let Failed { status, slug, detail } = failed;
     let problem = Problem::new(status, slug, "The answer could not be put together").detail(detail);
     let mut body = serde_json::to_value(&problem).unwrap_or_default();
-    if let Value::Object(members) = &mut body {
+    let tell = composition.partial.report != ReportWhen::Never;
+    if let (true, Value::Object(members)) = (tell, &mut body) {
         // RFC 9457 §3.2: members of our own.
         members.insert("parts".to_owned(), serde_json::to_value(&report.parts).unwrap_or_default());
         if !report.compensated.is_empty() {

@@ -171,7 +171,7 @@ pub struct PartialSpec {
     pub status: Option<u16>,
     /// When the answer tells of its parts.
     pub report: ReportWhen,
-    /// The member of the body that does; the header `Cardea-Parts` always does.
+    /// The member of the body that does. The header `Cardea-Parts` does unless `report` is `never`.
     pub member: String,
 }
 

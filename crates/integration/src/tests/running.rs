@@ -123,6 +123,33 @@ async fn a_dead_optional_part_leaves_a_partial_answer() {
 }
 
 #[tokio::test]
+async fn a_composition_may_keep_its_parts_to_itself() {
+    let page = composition(&format!("{THREE}partial: {{ report: never }}\n"));
+    let partly = Script::at_once(|sent| match sent.service.as_str() {
+        "reviews" => Err(CallError::Unreachable),
+        _ => ok(json!({"id": 7, "user": "u1", "name": "Alice"})),
+    });
+
+    for script in [partly, Script::at_once(|_| Err(CallError::Unreachable))] {
+        let answer = run(&page, &script, input()).await;
+        assert!(!answer.headers.contains_key("cardea-parts"));
+        assert_eq!(body(&answer).get("parts"), None);
+        assert_eq!(answer.report.parts.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn trace_context_goes_along_with_each_step() {
+    let mut input = input();
+    input.along.insert("traceparent", http::HeaderValue::from_static("00-1"));
+    let script = backends();
+
+    run(&composition(THREE), &script, input).await;
+
+    assert!(script.sent().iter().all(|sent| sent.headers["traceparent"] == "00-1"));
+}
+
+#[tokio::test]
 async fn a_slow_optional_part_is_given_up_at_the_deadline() {
     let page = composition(&format!("deadline: 2s\n{}", THREE.trim_start()));
     let script = Script::new(|sent| async move {

@@ -28,10 +28,15 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Resource>> {
 pub fn faults(resources: &[Resource]) -> Vec<Fault> {
     let mut faults = faults_of_each(resources);
     let gateway: Vec<Resource> = resources.iter().filter(|resource| resource.is_for_gateway()).cloned().collect();
-    if !gateway.is_empty()
-        && let Err(found) = catalog::Snapshot::compile(&gateway)
-    {
-        faults.extend(found);
+    if !gateway.is_empty() {
+        match catalog::Snapshot::compile(&gateway) {
+            Ok(snapshot) => {
+                let compositions = gateway.iter().filter(|resource| resource.kind == "Composition");
+                let compiled = compositions.map(|resource| integration::Composition::compile(resource, &snapshot));
+                faults.extend(compiled.filter_map(Result::err).flatten());
+            }
+            Err(found) => faults.extend(found),
+        }
     }
     faults.sort();
     faults

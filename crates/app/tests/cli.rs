@@ -71,6 +71,28 @@ fn a_valid_set_is_valid() {
 }
 
 #[test]
+fn a_composition_is_checked_planned_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = "kind: Upstream\nname: nobody\nspec: { endpoints: [http://127.0.0.1:1] }\n---\nkind: Composition\nname: page\nspec:\n  \
+               match: { path: \"/page/{id}\" }\n  auth: none\n  steps:\n  - name: a\n    required: false\n    \
+               request: { upstream: nobody, path: \"/a/${ request.params.id }\" }\n  output:\n    body: { a: \"${ steps.a.ok }\", id: \"${ request.params.id }\" }\n";
+    write(&folder.path().join("set.yaml"), set);
+    write(&folder.path().join("bad.yaml"), &set.replace("request.params.id", "request.parms.id"));
+
+    insta::assert_snapshot!("compose_check", shown(&at_columns(80, folder.path(), &["check", "bad.yaml"])));
+    let plan = ["compose", "plan", "page", "set.yaml", "--param", "id=7"];
+    insta::assert_snapshot!("compose_plan", shown(&at_columns(120, folder.path(), &plan)));
+    let ran = at_columns(80, folder.path(), &["compose", "run", "page", "set.yaml", "--param", "id=7", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&out(&ran)).expect("JSON");
+    assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+    assert_eq!(
+        (&answer["status"], &answer["body"]["a"], &answer["body"]["id"]),
+        (&200.into(), &false.into(), &"7".into())
+    );
+    assert_eq!(answer["report"]["parts"][0]["error"], "unreachable");
+}
+
+#[test]
 fn doctor_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
 

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod client;
 mod completions;
+mod compose;
 mod connection;
 mod dev;
 mod diff;
@@ -71,6 +72,8 @@ enum Command {
     Export(export::Export),
     /// Say which route takes a request, what it asks for, and where that is written
     Explain(explain::Explain),
+    /// Try a composition: its plan, its answer, its parts and times
+    Compose(compose::Compose),
     /// Manage clients and their secrets
     Client(client::Client),
     /// Manage users
@@ -113,6 +116,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Apply(command) => wait(command.run(out)),
         Command::Export(command) => wait(command.run(out)),
         Command::Explain(command) => wait(command.run(out)),
+        Command::Compose(command) => wait(command.run(out)),
         Command::Client(command) => wait(command.run(out)),
         Command::User(command) => wait(command.run(out)),
         Command::Token(command) => wait(command.run(out)),

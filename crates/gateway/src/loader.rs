@@ -139,7 +139,7 @@ impl Loader {
         if mode.dry_run {
             let mut all = self.files()?;
             all.extend(after);
-            catalog::Snapshot::compile(&all)?;
+            crate::snapshot::compile(&all)?;
             return Ok(Applied { version: None, changes });
         }
         let text = export(&after);

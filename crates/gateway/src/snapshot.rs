@@ -59,6 +59,18 @@ pub(crate) struct Challenges {
     pub insufficient_scope: HeaderValue,
 }
 
+/// The compiled set. A kind that the gateway does not serve is refused, so that nobody waits for an address that never comes.
+pub(crate) fn compile(resources: &[Resource]) -> Result<Snapshot, Vec<Fault>> {
+    let unserved: Vec<Fault> = resources
+        .iter()
+        .filter(|resource| resource.kind == "Composition")
+        .map(|resource| {
+            resource.fault("/kind", "the gateway does not serve compositions yet; `cardea compose run` runs this one")
+        })
+        .collect();
+    if unserved.is_empty() { Snapshot::compile(resources) } else { Err(unserved) }
+}
+
 /// What a picture is made from.
 pub(crate) struct Plan<'a> {
     pub resources: Vec<Resource>,
@@ -72,7 +84,7 @@ pub(crate) struct Plan<'a> {
 
 impl Live {
     pub fn build(plan: Plan<'_>) -> Result<Self, Vec<Fault>> {
-        let catalog = Snapshot::compile(&plan.resources)?;
+        let catalog = compile(&plan.resources)?;
         let mut faults = Vec::new();
         let authorities = authorities(&plan, &catalog, &mut faults);
         let upstreams = upstreams(&plan, &catalog, &mut faults);

@@ -16,6 +16,7 @@ async fn a_bad_set_is_refused_whole_and_the_last_good_one_goes_on() {
         RESOURCES.replace("file:gateway.secret", "file:missing.secret"),
         RESOURCES.replace("http://127.0.0.1:9000", "http://127.0.0.1:0"),
         format!("{RESOURCES}---\nkind: ["),
+        format!("{RESOURCES}---\nkind: Composition\nname: both\nspec: {{}}\n"),
         "kind: Issuer\nname: main\nspec:\n".to_owned(),
         String::new(),
         "# nothing yet\n".to_owned(),

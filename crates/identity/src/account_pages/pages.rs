@@ -38,8 +38,9 @@ struct GrantRow {
     domain: String,
     scopes: Vec<String>,
     since: When,
-    used: When,
-    until: When,
+    /// None where only the consent is remembered.
+    used: Option<When>,
+    until: Option<When>,
 }
 
 #[derive(Serialize)]
@@ -92,7 +93,8 @@ pub async fn show(
 async fn grant_rows(cx: &mut Cx, user: &User) -> Result<Vec<GrantRow>, PageError> {
     let grants = grants::list_of_user(cx, &user.user_id).await?;
     let mut rows = Vec::new();
-    for access in by_client(&grants) {
+    let remembered = consent::list_of_user(cx, &user.user_id).await?;
+    for access in by_client(&grants, &remembered) {
         rows.push(grant_row(cx, access).await?);
     }
     Ok(rows)
@@ -106,8 +108,8 @@ async fn grant_row(cx: &mut Cx, access: Access) -> Result<GrantRow, PageError> {
         domain: domain.map(|uri| consent::domain(uri)).unwrap_or_default(),
         scopes: descriptions(cx, &access.scopes).await?,
         since: when(access.since, cx.now),
-        used: when(access.used_at, cx.now),
-        until: when(access.until, cx.now),
+        used: access.live.as_ref().map(|live| when(live.used_at, cx.now)),
+        until: access.live.as_ref().map(|live| when(live.until, cx.now)),
         id: access.client_id.0,
     })
 }

@@ -35,6 +35,40 @@ store_test!(a_person_sees_and_withdraws_what_a_client_may, MIGRATIONS, |db: Test
     assert!(browser.get(&request(&[])).await.text("h1").ends_with("asks for access"), "it has to ask again");
 });
 
+store_test!(a_consent_without_a_grant_is_seen_and_withdrawn, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let mut browser = w.consented().await;
+
+    // The code was never redeemed.
+    let page = browser.get("/account").await;
+    assert_eq!(page.body.matches("The &lt;b&gt;Shop").count(), 2, "one row, and its button's name");
+    assert!(page.body.contains("not in use") && page.body.contains("Read your name and profile"));
+    assert!(!page.body.contains("last renewed"));
+    w.p.advance(86_400);
+    let mut browser = w.signed_in().await;
+    let page = browser.get("/account").await;
+    assert!(page.body.contains("not in use"), "a consent has no end: {}", page.body);
+    let page = browser.submit(&page, "/account/grants/revoke", &[]).await;
+
+    assert!(page.body.contains("The access has been withdrawn.") && page.body.contains("No application has access"));
+    assert_eq!(w.count("SELECT count(*) AS count FROM consents").await, 0);
+    assert_eq!(w.acts().await.iter().filter(|act| *act == "consent.withdrawn").count(), 1);
+    assert!(browser.get(&request(&[])).await.text("h1").ends_with("asks for access"), "it has to ask again");
+});
+
+store_test!(what_was_never_allowed_is_not_withdrawn, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let mut browser = w.consented().await;
+    let page = browser.get("/account").await;
+    let csrf = page.form("/account/grants/revoke").value("csrf").to_owned();
+
+    let fields = [("csrf".to_owned(), csrf), ("grant".to_owned(), "another".to_owned())];
+    browser.post("/account/grants/revoke", &fields).await;
+
+    assert!(!w.acts().await.contains(&"consent.withdrawn".to_owned()));
+    assert_eq!(w.count("SELECT count(*) AS count FROM grants WHERE revoked_at IS NULL").await, 1);
+});
+
 store_test!(a_person_ends_one_session_or_all, MIGRATIONS, |db: TestDb| async move {
     let w = World::on(db).await;
     let mut other = w.signed_in().await;

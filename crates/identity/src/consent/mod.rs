@@ -10,19 +10,28 @@ mod store;
 mod tests;
 
 use ::store::StoreError;
+use base::Time;
 use base::ids::{ClientId, UserId};
 use base::scope::Scopes;
 use serde_json::json;
 
 pub use http::routes;
 pub use pages::domain;
-pub use store::remembered;
+pub use store::{list_of_user, remembered};
 
 use crate::Cx;
 use crate::audit::{self, Act, Outcome, Record};
 
 /// Without it the request would be another one: it cannot be unticked.
 pub const REQUIRED: &str = "openid";
+
+/// One scope that a user let a client have, and that it will not ask for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    pub client_id: ClientId,
+    pub scope: String,
+    pub since: Time,
+}
 
 /// What is granted of what was asked, when these were ticked.
 pub fn granted(asked: &Scopes, ticked: &Scopes) -> Scopes {
@@ -52,8 +61,10 @@ pub async fn deny(cx: &mut Cx, user_id: &UserId, client_id: &ClientId, asked: &S
 
 /// The user takes it back: the client has to ask again.
 pub async fn withdraw(cx: &mut Cx, user_id: &UserId, client_id: &ClientId) -> Result<(), StoreError> {
-    let before = remembered(cx, user_id, client_id).await?;
-    store::delete_all(cx, user_id, client_id).await?;
+    let before = store::delete_all(cx, user_id, client_id).await?;
+    if before.is_empty() {
+        return Ok(());
+    }
     note(cx, Act::ConsentWithdrawn, user_id, client_id, &before).await
 }
 

@@ -6,8 +6,12 @@ import https from 'node:https';
 export class Browser {
   #cookies = [];
 
-  constructor({ headers = {} } = {}) {
+  /** `agent` makes its connections: a CA to trust, an address to come from. */
+  constructor({ headers = {}, agent } = {}) {
     this.headers = headers;
+    this.agent = agent;
+    /** Every address that it asked. */
+    this.visited = [];
   }
 
   /** Follows redirects up to an address that `stopAt` begins; that one is not fetched: its `landed`. */
@@ -23,7 +27,8 @@ export class Browser {
         headers['content-type'] = 'application/x-www-form-urlencoded';
         headers.origin = address.origin;
       }
-      const answer = await exchange(address, method, headers, body);
+      this.visited.push(address);
+      const answer = await exchange(address, method, headers, body, this.agent);
       this.#remember(address, answer.headers.getSetCookie());
       const location = answer.headers.get('location');
       if (location && answer.status >= 300 && answer.status < 400) {
@@ -134,9 +139,9 @@ export function readable(html) {
   return html.replace(/<(style|script|head)[\s\S]*?<\/\1>/gi, ' ').replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ').trim().slice(0, 600);
 }
 
-function exchange(url, method, headers, body) {
+function exchange(url, method, headers, body, agent) {
   return new Promise((resolve, reject) => {
-    const request = (url.protocol === 'https:' ? https : http).request(url, { method, headers, timeout: 15_000 }, (answer) => {
+    const request = (url.protocol === 'https:' ? https : http).request(url, { method, headers, agent, timeout: 15_000 }, (answer) => {
       const parts = [];
       answer.on('data', (part) => parts.push(part));
       answer.on('error', reject);

@@ -26,7 +26,7 @@ async fn visit(cx: Cx, headers: &HeaderMap, query: Option<String>) -> Result<Res
     let browser = cx.identity.kit.browser(headers);
     let (coming, interaction) = match fields.one("interaction") {
         Some(sealed) => (Coming::AfterForm(headers), Interaction::open(&cx, &browser, sealed)?),
-        None => (Coming::Straight, Interaction::start(&cx, query.unwrap_or_default())?),
+        None => (Coming::Straight(headers), Interaction::start(&cx, query.unwrap_or_default())?),
     };
     proceed(cx, headers, coming, Visit { browser, interaction }).await
 }

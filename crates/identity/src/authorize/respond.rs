@@ -30,10 +30,18 @@ pub struct ReturnTo {
 /// How the browser came to the answer: what [`web::Kit::leave`] is about.
 #[derive(Clone, Copy)]
 pub enum Coming<'a> {
-    /// From the client, by redirects alone.
-    Straight,
+    /// From the client, by redirects alone, in a request with these headers.
+    Straight(&'a HeaderMap),
     /// From a form of ours, in a request with these headers.
     AfterForm(&'a HeaderMap),
+}
+
+impl<'a> Coming<'a> {
+    fn headers(self) -> &'a HeaderMap {
+        match self {
+            Self::Straight(headers) | Self::AfterForm(headers) => headers,
+        }
+    }
 }
 
 /// An error answer (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
@@ -112,11 +120,11 @@ fn send(
         ResponseMode::Query => {
             let location = with_query(redirect_uri, &all);
             Ok(match coming {
-                Coming::Straight => cx.identity.kit.redirect(&location),
+                Coming::Straight(_) => cx.identity.kit.redirect(&location),
                 Coming::AfterForm(headers) => cx.identity.kit.leave(headers, &location),
             })
         }
-        ResponseMode::FormPost => Ok(form_post(cx, redirect_uri, &all)),
+        ResponseMode::FormPost => Ok(form_post(cx, coming.headers(), redirect_uri, &all)),
     }
 }
 
@@ -138,24 +146,35 @@ fn with_query(uri: &str, parameters: &[(&str, &str)]) -> String {
 }
 
 /// OAuth 2.0 Form Post Response Mode: a page that sends itself on, by a button where scripts are off.
-fn form_post(cx: &Cx, redirect_uri: &str, parameters: &[(&str, &str)]) -> Response {
+fn form_post(cx: &Cx, headers: &HeaderMap, redirect_uri: &str, parameters: &[(&str, &str)]) -> Response {
     #[derive(Serialize)]
     struct Content<'a> {
         action: &'a str,
         fields: &'a [(&'a str, &'a str)],
     }
     let kit = &cx.identity.kit;
-    let browser = kit.browser(&HeaderMap::new());
+    let browser = kit.browser(headers);
     let page = Page {
         template: "form_post.html",
         status: StatusCode::OK,
-        language: Language::default(),
+        language: Language::choose(None, headers),
         browser: &browser,
         purpose: "",
-        form_targets: web::form_target(redirect_uri).into_iter().collect(),
+        form_targets: onward(redirect_uri),
         scripts: Scripts::Own,
     };
     kit.page(page, Content { action: redirect_uri, fields: parameters })
+}
+
+/// Where the form may lead. Chromium applies `form-action` to the redirects after the form too, and a client may
+/// take its answer at one origin and go on at another, which we cannot know.
+fn onward(redirect_uri: &str) -> Vec<String> {
+    let mut targets: Vec<String> = web::form_target(redirect_uri).into_iter().collect();
+    targets.push("https:".to_owned());
+    if redirect_uri.starts_with("http:") {
+        targets.push("http:".to_owned());
+    }
+    targets
 }
 
 /// What an ID token says, as far as a hint is good for.

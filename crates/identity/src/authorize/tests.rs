@@ -333,7 +333,20 @@ store_test!(form_post_sends_itself_on, MIGRATIONS, |db: TestDb| async move {
     assert_eq!((form.value("state"), form.value("iss")), ("st&te", ISSUER));
     assert!(form.value("code").starts_with("cac_"));
     let policy = page.header("content-security-policy");
-    assert!(policy.contains("script-src 'self'") && policy.contains("form-action 'self' https://shop.example"));
+    assert!(policy.contains("script-src 'self'") && policy.contains("form-action 'self' https://shop.example https:;"), "{policy}");
+});
+
+store_test!(form_post_leaves_what_is_open_in_other_tabs, MIGRATIONS, |db: TestDb| async move {
+    let w = World::on(db).await;
+    let mut browser = w.consented().await;
+    let account = browser.get("/account").await;
+    let cookies = browser.cookies.clone();
+
+    browser.get(&request(&[("response_mode", "form_post")])).await;
+
+    assert_eq!(browser.cookies, cookies);
+    let page = browser.submit(&account, "/account/grants/revoke", &[]).await;
+    assert!(page.body.contains("The access has been withdrawn."), "{}", page.body);
 });
 
 store_test!(what_comes_from_outside_is_escaped, MIGRATIONS, |db: TestDb| async move {

@@ -333,7 +333,10 @@ store_test!(form_post_sends_itself_on, MIGRATIONS, |db: TestDb| async move {
     assert_eq!((form.value("state"), form.value("iss")), ("st&te", ISSUER));
     assert!(form.value("code").starts_with("cac_"));
     let policy = page.header("content-security-policy");
-    assert!(policy.contains("script-src 'self'") && policy.contains("form-action 'self' https://shop.example https:;"), "{policy}");
+    assert!(
+        policy.contains("script-src 'self'") && policy.contains("form-action 'self' https://shop.example https:;"),
+        "{policy}"
+    );
 });
 
 store_test!(form_post_leaves_what_is_open_in_other_tabs, MIGRATIONS, |db: TestDb| async move {

@@ -176,3 +176,46 @@ fn the_schema_of_resources_names_each_kind() {
         assert!(schema[kind]["properties"]["spec"].is_object(), "{kind}");
     }
 }
+
+fn installation(folder: &Path, admin_token: &str, listen: &str, proxies: &str) {
+    write(&folder.join("admin.token"), admin_token);
+    write(&folder.join("master.key"), &"m".repeat(48));
+    let config = format!(
+        "data: ./data\nroles: [identity]\nidentity: {{ issuer: 'https://id.example', listen: '{listen}', \
+         masterKey: 'file:master.key', trustedProxies: {proxies} }}\n\
+         ops: {{ listen: '127.0.0.1:1', adminToken: 'file:admin.token' }}\n"
+    );
+    write(&folder.join("cardea.yaml"), &config);
+}
+
+#[test]
+fn a_short_administration_token_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    installation(folder.path(), &"t".repeat(31), "127.0.0.1:1", "[]");
+
+    let output = at_columns(80, folder.path(), &["serve"]);
+
+    assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+    assert!(err(&output).contains("`ops.adminToken` has 31 bytes; it needs 32"), "{}", err(&output));
+    assert!(err(&output).contains("openssl rand"), "{}", err(&output));
+}
+
+#[test]
+fn doctor_finds_that_all_logins_come_from_one_network() {
+    let found = |listen: &str, proxies: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        installation(folder.path(), &"t".repeat(48), listen, proxies);
+        let output = at_columns(80, folder.path(), &["doctor", "--json"]);
+        let findings: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+        let fault = |finding: &&serde_json::Value| {
+            finding["level"] == "fault" && finding["what"].as_str().unwrap().contains("`identity.trustedProxies` is empty")
+        };
+        findings["findings"].as_array().unwrap().iter().filter(fault).count()
+    };
+
+    for inner in ["127.0.0.1:8081", "10.1.2.3:8081", "192.168.1.1:8081", "[::1]:8081", "[fd00::1]:8081"] {
+        assert_eq!(found(inner, "[]"), 1, "{inner}");
+        assert_eq!(found(inner, "['127.0.0.1/32']"), 0, "{inner}");
+    }
+    assert_eq!(found("198.51.100.1:8081", "[]"), 0);
+}

@@ -1,5 +1,6 @@
 //! `cardea doctor`: what a production installation lacks, and what to do about each.
 
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::serve::ADMIN_TOKEN_BYTES;
 use crate::config::{Database, File, Gateway, Identity, Reference};
 use crate::documents;
 use crate::exit::Exit;
@@ -94,7 +96,7 @@ fn clock() -> Finding {
 }
 
 async fn examine(file: &File) -> Vec<Finding> {
-    let mut findings = vec![secret("ops.adminToken", &file.ops.admin_token, 32, None)];
+    let mut findings = vec![secret("ops.adminToken", &file.ops.admin_token, ADMIN_TOKEN_BYTES, None)];
     if !file.ops.listen.ip().is_loopback() {
         findings.push(Finding::advice(
             format!("operations listen on {}", file.ops.listen),
@@ -131,6 +133,7 @@ async fn examine_identity(identity: &Identity, file: &File) -> Vec<Finding> {
         ));
     }
     findings.extend(proxies("identity.trustedProxies", &identity.trusted_proxies));
+    findings.extend(one_network(identity));
     findings.push(secret("identity.masterKey", &identity.master_key, 32, Some(&file.data)));
     findings.push(database(identity, file).await);
     findings
@@ -202,6 +205,21 @@ fn proxies(key: &str, networks: &[ipnet::IpNet]) -> Option<Finding> {
         Finding::fault(
             format!("`{key}` trusts everybody"),
             "name the addresses of your proxies: anyone can write X-Forwarded-For",
+        )
+    })
+}
+
+/// Nobody but a proxy reaches such an address. Where it is not named, everybody who logs in seems to come from its
+/// address, and one guesser uses up the budget of all.
+fn one_network(identity: &Identity) -> Option<Finding> {
+    let inner = match identity.listen.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    (inner && identity.trusted_proxies.is_empty()).then(|| {
+        Finding::fault(
+            format!("identity listens on {}, and `identity.trustedProxies` is empty", identity.listen),
+            "name the address of the gateway or proxy: without it all logins share the budget of one network",
         )
     })
 }

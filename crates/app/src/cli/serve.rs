@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use base::Secret;
 use base::time::SystemClock;
 use clap::Args;
 use identity::admin::AdminTokens;
@@ -16,6 +17,9 @@ use crate::out::Out;
 use crate::process::{Sockets, Starting};
 use crate::roles::{self, Role};
 use crate::wire::{self, GatewayParts};
+
+/// As long as it is to be; `cardea doctor` says the same.
+pub const ADMIN_TOKEN_BYTES: usize = 32;
 
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -42,7 +46,7 @@ impl Serve {
 
 async fn serve(file: File, roles: Vec<Role>, mut inherited: Inherited, out: Out) -> anyhow::Result<Exit> {
     std::fs::create_dir_all(&file.data).with_context(|| format!("the data folder {}", file.data.display()))?;
-    let token = file.ops.admin_token.read_text()?;
+    let token = admin_token(&file)?;
     let sockets = bind(&file, &roles, &mut inherited)?;
     let kept = sockets.copies()?;
     let mut starting = Starting::new(SystemClock::shared())?;
@@ -69,6 +73,17 @@ async fn serve(file: File, roles: Vec<Role>, mut inherited: Inherited, out: Out)
     inherited.ready().context("the old process cannot be told that this one serves")?;
     process.run().await?;
     Ok(Exit::Done)
+}
+
+/// The administration token, which stands alone between the network and everything: not one that can be guessed.
+fn admin_token(file: &File) -> anyhow::Result<Secret<String>> {
+    let token = file.ops.admin_token.read_text()?;
+    let length = token.expose().len();
+    if length < ADMIN_TOKEN_BYTES {
+        let what = format!("`ops.adminToken` has {length} bytes; it needs {ADMIN_TOKEN_BYTES}");
+        return Err(usage(what).hint("make it: openssl rand -base64 48").into());
+    }
+    Ok(token)
 }
 
 /// All sockets before anything starts, so that an address that is taken leaves everything as it was.

@@ -170,7 +170,8 @@ fn is_active_access_token(answer: &Map<String, Value>) -> Result<(), NoFacts> {
     }
 }
 
-/// Servers also call refresh tokens active (RFC 7662 §2.2 does not tell them apart).
+/// Servers also call refresh tokens active (RFC 7662 §2.2 does not tell them apart). `inner` is how Cardea marks
+/// the JWTs for services behind a gateway: one that escaped is not taken at the edge.
 fn is_access_token(claims: &Map<String, Value>) -> Result<(), NoFacts> {
     let word = |name: &str| claims.get(name).map(|value| value.as_str().unwrap_or_default().to_ascii_lowercase());
     match word("token_type").as_deref() {
@@ -180,7 +181,7 @@ fn is_access_token(claims: &Map<String, Value>) -> Result<(), NoFacts> {
     }
     let other = |name: &str| {
         word(name)
-            .is_some_and(|word| matches!(word.as_str(), "refresh" | "offline" | "id" | "refresh_token" | "id_token"))
+            .is_some_and(|word| matches!(word.as_str(), "refresh" | "offline" | "id" | "refresh_token" | "id_token" | "inner"))
     };
     if other("typ") || other("token_use") { Err(NoFacts::Inactive("not an access token")) } else { Ok(()) }
 }

@@ -69,6 +69,8 @@ impl Minter {
         claims.insert("iat".to_owned(), json!(now.seconds()));
         claims.insert("exp".to_owned(), json!(expires));
         claims.insert("jti".to_owned(), json!(TokenId::random()));
+        // As the identity system marks its own: not to be accepted from a caller.
+        claims.insert("token_use".to_owned(), json!("inner"));
         self.key.sign("at+jwt", &claims).map_err(|error| {
             tracing::error!(cause = %error, "the gateway's own key cannot sign");
             NoFacts::Unavailable("the gateway cannot sign")

@@ -142,6 +142,7 @@ async fn plain_json_is_taken_at_its_exact_word() {
         ("refresh token", with(json!({"token_type": "refresh_token"})), NO),
         ("refresh token of another product", with(json!({"typ": "Refresh"})), NO),
         ("ID token", with(json!({"token_use": "id"})), NO),
+        ("inner JWT", with(json!({"token_use": "inner"})), NO),
         ("token type no text", with(json!({"token_type": 1})), NO),
         ("DPoP", with(json!({"token_type": "DPoP"})), (401, "token_bound")),
         ("bound", with(json!({"cnf": {"x5t#S256": "x"}})), (401, "token_bound")),
@@ -235,6 +236,7 @@ async fn a_foreign_jwt_is_verified_here() {
         token("JWT", json!({"aud": "x"})),
         token("JWT", json!({"iss": "x"})),
         token("JWT", json!({"exp": 1})),
+        token("JWT", json!({"token_use": "inner"})),
         "a.b.c".to_owned(),
         "opaque".to_owned(),
     ] {

@@ -94,11 +94,10 @@ pub struct NewSecret {
 /// The only answer that ever holds a client's secret.
 pub async fn add_secret(AdminCx(mut cx): AdminCx, Path(id): Path<ClientId>, Body(new): Body<NewSecret>) -> Answer {
     let expires_at = new.expires_in_s.map(|seconds| cx.now.plus(Duration::from_secs(seconds)));
-    let secret = clients::add_secret(&mut cx, &id, expires_at).await?;
-    let added = clients::list_secrets(&mut cx, &id).await?.into_iter().max_by_key(|secret| secret.created_at);
+    let added = clients::add_secret(&mut cx, &id, expires_at).await?;
     cx.commit().await?;
-    let secret_id = added.map(|added| added.secret_id);
-    Ok(ok(&json!({"id": secret_id, "clientId": id, "secret": secret.expose(), "expiresAt": expires_at})))
+    let secret = added.secret.expose();
+    Ok(ok(&json!({"id": added.secret_id, "clientId": id, "secret": secret, "expiresAt": expires_at})))
 }
 
 pub async fn remove_secret(AdminCx(mut cx): AdminCx, Path((id, secret)): Path<(ClientId, String)>) -> Answer {

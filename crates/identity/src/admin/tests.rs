@@ -12,7 +12,7 @@ use super::documents::{read, written};
 use super::{AdminTokens, guard, list, routes};
 use crate::MIGRATIONS;
 use crate::accounts::UserSpec;
-use crate::clients::ClientSpec;
+use crate::clients::{self, ClientSpec, GrantType};
 use crate::tests::platform::Platform;
 
 const TOKEN: &str = "cad_the-token-of-the-tests";
@@ -331,3 +331,19 @@ proptest! {
         prop_assert_eq!(again, spec);
     }
 }
+
+store_test!(the_answer_names_the_secret_it_holds, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    // All at one moment of the clock.
+    for n in 0..8 {
+        let id = format!("robot-{n}");
+        p.apply(&ClientSpec { grant_types: vec![GrantType::ClientCredentials], ..ClientSpec::named(&id) }).await;
+        let path = format!("/admin/v1/clients/{id}/secrets");
+        for _ in 0..2 {
+            let added = ok(&p, "POST", &path, json!({})).await;
+            let secrets = clients::list_secrets(&mut p.cx(), &id.as_str().into()).await.unwrap();
+            let named = secrets.iter().find(|info| info.secret_id == added["id"].as_str().unwrap()).unwrap();
+            assert!(added["secret"].as_str().unwrap().ends_with(&named.hint), "{added} {named:?}");
+        }
+    }
+});

@@ -43,7 +43,6 @@ acts! {
     ConsentGiven = "consent.given",
     ConsentDenied = "consent.denied",
     ConsentWithdrawn = "consent.withdrawn",
-    AuthorizationRefused = "authorization.refused",
     GrantOpened = "grant.opened",
     GrantRevoked = "grant.revoked",
     CodeReplayed = "code.replayed",
@@ -70,7 +69,6 @@ acts! {
     ResourceServerDeleted = "resource_server.deleted",
     KeyCreated = "key.created",
     KeyKilled = "key.killed",
-    AdminDenied = "admin.denied",
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -88,7 +88,7 @@ impl Sources {
 }
 
 /// Claims that the token service sets itself; no contract may name them.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 25] = [
     "iss",
     "sub",
     "aud",
@@ -113,6 +113,7 @@ const RESERVED: [&str; 24] = [
     "act",
     "active",
     "handle",
+    "token_use",
 ];
 
 pub fn is_reserved(claim: &str) -> bool {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 pub use redirect::{NoRedirect, RedirectUri};
 pub(crate) use secrets::check_secret;
-pub use secrets::{SecretInfo, add_secret, ensure_secret, list_secrets, remove_secret, touch_secret};
+pub use secrets::{NewSecret, SecretInfo, add_secret, ensure_secret, list_secrets, remove_secret, touch_secret};
 pub use spec::{ApplicationType, AuthMethod, ClientSpec, Consent, GrantType, TokenFormat};
 pub(crate) use store::credentials;
 pub use store::{find, list};
@@ -63,19 +63,22 @@ impl Client {
 /// Creates or changes a client. Its secrets are apart: [`add_secret`].
 pub async fn apply(cx: &mut Cx, spec: &ClientSpec) -> Result<Applied, Refused> {
     spec.check(&cx.identity.config.keys.algorithms)?;
+    if store::create(cx, spec).await? {
+        note(cx, &spec.client_id, Act::ClientCreated).await?;
+        return Ok(Applied::Created);
+    }
+    // What it was is read with the row locked: what others change at the same moment is taken away as well.
+    store::lock(cx, &spec.client_id).await?;
     let before = find(cx, &spec.client_id).await?;
-    let applied = store::apply(cx, spec).await?;
-    let act = match applied {
-        Applied::Created => Act::ClientCreated,
-        Applied::Updated => Act::ClientUpdated,
-        Applied::Unchanged => return Ok(applied),
-    };
-    note(cx, &spec.client_id, act).await?;
+    if !store::update(cx, spec).await? {
+        return Ok(Applied::Unchanged);
+    }
+    note(cx, &spec.client_id, Act::ClientUpdated).await?;
     if before.is_some_and(|before| spec.takes_away_from(&before.spec)) {
         store::raise_epoch(cx, &spec.client_id).await?;
         events::append(cx, Revoked::Client(spec.client_id.to_string()), "client narrowed").await?;
     }
-    Ok(applied)
+    Ok(Applied::Updated)
 }
 
 /// Shuts a client out at once, with all its tokens and grants. False if it was disabled already.

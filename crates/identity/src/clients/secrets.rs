@@ -23,15 +23,22 @@ pub struct SecretInfo {
     pub last_used_at: Option<Time>,
 }
 
+/// A secret that was made now; what it is can be told this once.
+#[derive(Debug)]
+pub struct NewSecret {
+    pub secret_id: String,
+    pub secret: Secret<String>,
+}
+
 /// Makes a secret, and tells it this once.
 pub async fn add_secret(
     cx: &mut Cx,
     client_id: &ClientId,
     expires_at: Option<Time>,
-) -> Result<Secret<String>, Refused> {
+) -> Result<NewSecret, Refused> {
     let secret = Secret::new(handle::encode(handle::CLIENT_SECRET, &base::random::bytes::<32>()));
-    add(cx, client_id, &secret, expires_at).await?;
-    Ok(secret)
+    let secret_id = add(cx, client_id, &secret, expires_at).await?;
+    Ok(NewSecret { secret_id, secret })
 }
 
 /// Makes `secret`, which somebody else chose, one of the client's. False if it was already.
@@ -55,7 +62,7 @@ async fn add(
     client_id: &ClientId,
     secret: &Secret<String>,
     expires_at: Option<Time>,
-) -> Result<(), Refused> {
+) -> Result<String, Refused> {
     let Some(client) = find(cx, client_id).await? else {
         return Err(Refused::NotFound("client"));
     };
@@ -74,12 +81,12 @@ async fn add(
     }
     let record = audit::Record {
         client_id: Some(client_id.clone()),
-        object: Some(secret_id),
+        object: Some(secret_id.clone()),
         detail: json!({"expires_at": expires_at}),
         ..audit::Record::default()
     };
     audit::record(cx, Act::SecretAdded, record).await?;
-    Ok(())
+    Ok(secret_id)
 }
 
 /// False if the client has no such secret.

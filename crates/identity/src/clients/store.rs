@@ -4,7 +4,6 @@ use store::{Row, StoreError, params};
 
 use super::{Client, ClientSpec, SecretInfo};
 use crate::Cx;
-use crate::applied::Applied;
 
 /// A client with the hashes of its live secrets.
 pub(crate) struct Credentials {
@@ -49,16 +48,28 @@ pub(crate) async fn credentials(cx: &mut Cx, client_id: &ClientId) -> Result<Opt
     Ok(Some(Credentials { client, secrets }))
 }
 
-pub(super) async fn apply(cx: &mut Cx, spec: &ClientSpec) -> Result<Applied, StoreError> {
-    let insert = "INSERT INTO clients (client_id, spec, epoch, created_at, updated_at) VALUES ($1, $2, 0, $3, $3)
+/// False if there is one of this name.
+pub(super) async fn create(cx: &mut Cx, spec: &ClientSpec) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO clients (client_id, spec, epoch, created_at, updated_at) VALUES ($1, $2, 0, $3, $3)
         ON CONFLICT (client_id) DO NOTHING";
-    let update = "UPDATE clients SET spec = $2, updated_at = $3 WHERE client_id = $1 AND spec <> $2";
-    let text = serde_json::to_string(spec).map_err(|_| StoreError::Invalid)?;
-    if cx.tx.execute(insert, &params![&spec.client_id, &text, cx.now]).await? > 0 {
-        return Ok(Applied::Created);
-    }
-    let changed = cx.tx.execute(update, &params![&spec.client_id, &text, cx.now]).await?;
-    Ok(if changed > 0 { Applied::Updated } else { Applied::Unchanged })
+    Ok(cx.tx.execute(sql, &params![&spec.client_id, text(spec)?, cx.now]).await? > 0)
+}
+
+/// False if it is so already.
+pub(super) async fn update(cx: &mut Cx, spec: &ClientSpec) -> Result<bool, StoreError> {
+    let sql = "UPDATE clients SET spec = $2, updated_at = $3 WHERE client_id = $1 AND spec <> $2";
+    Ok(cx.tx.execute(sql, &params![&spec.client_id, text(spec)?, cx.now]).await? > 0)
+}
+
+/// Nobody else changes the client or its secrets until the transaction ends, and what is read from now on is
+/// what they left.
+pub(super) async fn lock(cx: &mut Cx, client_id: &ClientId) -> Result<(), StoreError> {
+    cx.tx.execute("UPDATE clients SET updated_at = updated_at WHERE client_id = $1", &params![client_id]).await?;
+    Ok(())
+}
+
+fn text(spec: &ClientSpec) -> Result<String, StoreError> {
+    serde_json::to_string(spec).map_err(|_| StoreError::Invalid)
 }
 
 pub(super) async fn raise_epoch(cx: &mut Cx, client_id: &ClientId) -> Result<(), StoreError> {
@@ -92,9 +103,8 @@ pub(super) struct NewSecret<'a> {
 
 /// False if the client has two live secrets already.
 pub(super) async fn add_secret(cx: &mut Cx, client_id: &ClientId, new: NewSecret<'_>) -> Result<bool, StoreError> {
-    // Locks the client's row, so that the count below sees secrets that others add at the same moment.
-    let lock = "UPDATE clients SET updated_at = $2 WHERE client_id = $1";
-    cx.tx.execute(lock, &params![client_id, cx.now]).await?;
+    // So that the count below sees secrets that others add at the same moment.
+    lock(cx, client_id).await?;
     let sql = "INSERT INTO client_secrets (secret_id, client_id, secret_hash, hint, created_at, expires_at)
         SELECT $1, $2, $3, $4, $5, $6
         WHERE (SELECT count(*) FROM client_secrets

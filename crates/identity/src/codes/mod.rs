@@ -77,10 +77,12 @@ pub enum Redeemed {
     Refused(&'static str),
 }
 
-/// The grant of a code that fits, before it is taken: for reading only.
+/// The grant of a code that fits, before it is taken: for reading only. None of a code that was used: nothing of
+/// its grant is to be settled, it is to be revoked.
 pub async fn peek(cx: &mut Cx, presented: Presented<'_>) -> Result<Option<GrantId>, StoreError> {
     let hash = hash_of(cx, presented.code);
-    Ok(store::find(cx, &hash).await?.filter(|row| row.why_not(presented).is_none()).map(|row| row.grant_id))
+    let fits = |row: &store::CodeRow| row.used_at.is_none() && row.why_not(presented).is_none();
+    Ok(store::find(cx, &hash).await?.filter(fits).map(|row| row.grant_id))
 }
 
 /// Takes the code: of any number of requests with the same code exactly one gets [`Redeemed::Taken`].

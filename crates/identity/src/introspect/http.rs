@@ -58,7 +58,8 @@ impl Answer<'_> {
         Ok(respond(StatusCode::OK, form, age, body))
     }
 
-    /// The phantom token: an access token as RFC 9068 has it, for one audience, alive for minutes.
+    /// The phantom token: an access token as RFC 9068 has it, for one audience, alive for minutes, and marked:
+    /// it is for the way between a gateway and a service, and no gateway takes it from a caller.
     async fn inner_jwt(&self, told: Told) -> Result<String, OAuthError> {
         let Some(audience) = told.audience else {
             return Err(invalid_target("the token is for several of the caller's resources; name one with `resource`"));
@@ -68,6 +69,8 @@ impl Answer<'_> {
         if let Value::Object(claims) = &mut claims {
             claims.insert("iat".to_owned(), self.now.seconds().into());
             claims.insert("exp".to_owned(), exp.seconds().into());
+            // By its type and its issuer it is an access token like any other; a gateway lets none in that says this.
+            claims.insert("token_use".to_owned(), "inner".into());
         }
         let server = self.catalog.resource_servers.get(&audience);
         let ring = keys::ring(self.identity).await?;

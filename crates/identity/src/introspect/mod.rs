@@ -54,6 +54,10 @@ fn tell(catalog: &Catalog, issuer: &str, live: &Live, asked: &Audiences) -> Opti
     for audience in audiences.iter() {
         scopes = scopes.union(&catalog.scopes_for(&live.scopes, audience));
     }
+    let forgotten = live.scopes.iter().any(|scope| !catalog.knows(scope));
+    if scopes.is_empty() && forgotten {
+        return None;
+    }
     // A claim may have gone since the token was issued: its scope goes with it, and a token whose last
     // scope goes is no token any more.
     let contracted = claims::contracted(catalog, live.person.as_ref(), &live.client, &scopes);

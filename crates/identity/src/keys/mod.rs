@@ -115,17 +115,25 @@ impl Ring {
 /// Makes the keys that the schedule asks for, and wipes private keys that no longer sign. To be run at
 /// start and each minute, on any number of nodes.
 pub async fn tick(cx: &mut Cx) -> Result<(), KeyError> {
-    for algorithm in cx.identity.config.keys.algorithms.clone() {
-        let keys = store::of_algorithm(cx, algorithm).await?;
-        if let Some(planned) = plan::due(&keys, &cx.identity.config.keys, cx.now) {
-            let key = generate(algorithm).await?;
-            insert(cx, key, planned).await?;
-        }
+    for (key, planned) in make_due(cx).await? {
+        insert(cx, key, planned).await?;
     }
     if store::wipe(cx).await? > 0 {
         cx.tx.notify(TOPIC);
     }
     Ok(())
+}
+
+/// All of them before the first write, since RSA keys take a while: nobody waits for the transaction meanwhile.
+async fn make_due(cx: &mut Cx) -> Result<Vec<(SigningKey, plan::Planned)>, KeyError> {
+    let mut made = Vec::new();
+    for algorithm in cx.identity.config.keys.algorithms.clone() {
+        let keys = store::of_algorithm(cx, algorithm).await?;
+        if let Some(planned) = plan::due(&keys, &cx.identity.config.keys, cx.now) {
+            made.push((generate(algorithm).await?, planned));
+        }
+    }
+    Ok(made)
 }
 
 /// When the key of a rotation by command takes over.

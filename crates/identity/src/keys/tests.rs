@@ -1,8 +1,13 @@
 use std::time::Duration;
 
+use testkit::db::TestDb;
+use testkit::store_test;
+
 use super::plan::{Planned, due, next_generation};
 use super::*;
+use crate::MIGRATIONS;
 use crate::config::KeySchedule;
+use crate::tests::platform::{Platform, config};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,3 +68,22 @@ fn the_state_of_a_key_follows_from_its_row_and_the_time() {
     assert_eq!(states, expected);
     assert_eq!(killed.state(at(9)), State::Killed);
 }
+
+store_test!(nobody_waits_while_keys_are_made, MIGRATIONS, |db: TestDb| async move {
+    let mut config = config(&db, "a");
+    config.keys.algorithms = vec![Algorithm::Es256, Algorithm::EdDsa];
+    let p = Platform::with(db, config).await;
+    p.clock.advance(29 * DAY);
+    let mut making = p.cx();
+    let made = make_due(&mut making).await.unwrap();
+    assert_eq!(made.len(), 2);
+
+    // All are made and none is written: another node (at SQLite another request) may write and be done.
+    p.identity.minute().await.unwrap();
+
+    for (key, planned) in made {
+        assert!(insert(&mut making, key, planned).await.unwrap().is_none());
+    }
+    making.commit().await.unwrap();
+    assert_eq!(store::list(&mut p.cx()).await.unwrap().len(), 4);
+});

@@ -98,9 +98,11 @@ impl Catalog {
         client.spec.audiences.iter().chain(of_scopes).collect()
     }
 
-    /// The scopes that mean something to this audience: its own and those that belong to none.
+    /// The scopes that mean something to this audience: its own and those that belong to none. Of one that is
+    /// no longer declared nobody knows to whom it belonged: it means nothing to anybody.
     pub fn scopes_for(&self, scopes: &Scopes, audience: &str) -> Scopes {
-        let fits = |scope: &&str| !is_built_in(scope) && self.audience_of(scope).is_none_or(|own| own == audience);
+        let declared = |scope: &&str| !is_built_in(scope) && self.scopes.contains_key(*scope);
+        let fits = |scope: &&str| declared(scope) && self.audience_of(scope).is_none_or(|own| own == audience);
         scopes.iter().filter(fits).collect()
     }
 
@@ -253,7 +255,7 @@ pub async fn apply_resource_server(cx: &mut Cx, spec: &ResourceServerSpec) -> Re
     Ok(applied)
 }
 
-/// False if there was none. Tokens that bear the scope keep its name and lose its claims.
+/// False if there was none. Introspection of tokens that bear the scope tells neither its name nor its claims.
 pub async fn delete(cx: &mut Cx, name: &str) -> Result<bool, StoreError> {
     let deleted = store::delete_scope(cx, name).await?;
     if deleted {

@@ -123,7 +123,7 @@ store_test!(records_are_listed_by_what_they_are_about, MIGRATIONS, |db: TestDb| 
     let mut cx = p.cx();
     cx.actor = crate::cx::Actor::Admin("root".to_owned());
     let record = Record { outcome: Outcome::Denied, subject: Some("alice".into()), ..Record::default() };
-    audit::record(&mut cx, Act::AdminDenied, record).await.unwrap();
+    audit::record(&mut cx, Act::LoginFailed, record).await.unwrap();
     cx.commit().await.unwrap();
     let objects = async |filter: Filter| {
         let (mut cursor, mut found) = (None, Vec::new());
@@ -146,7 +146,7 @@ store_test!(records_are_listed_by_what_they_are_about, MIGRATIONS, |db: TestDb| 
     let between = objects(Filter { from: Some(from), until: Some(until), act, ..Filter::default() }).await;
 
     assert_eq!(of_shop, ["grant-4", "grant-3", "grant-2", "grant-1", "grant-0"]);
-    assert_eq!((by_root, of_alice), (vec!["admin.denied".to_owned()], vec!["admin.denied".to_owned()]));
+    assert_eq!((by_root, of_alice), (vec!["login.failed".to_owned()], vec!["login.failed".to_owned()]));
     assert_eq!((one.len(), between), (1, ["grant-3", "grant-2", "grant-1"].map(str::to_owned).to_vec()));
 });
 

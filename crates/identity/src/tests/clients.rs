@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use base::Secret;
 use base::ids::ClientId;
+use base::scope::Scopes;
 use http::StatusCode;
 use testkit::db::TestDb;
 use testkit::store_test;
@@ -154,6 +155,34 @@ store_test!(applying_says_what_it_did, MIGRATIONS, |db: TestDb| async move {
     assert_eq!(done, [Applied::Created, Applied::Unchanged, Applied::Updated]);
     let client = clients::find(&mut p.cx(), &"shop".into()).await.unwrap().unwrap();
     assert_eq!((client.display_name(), client.epoch), ("Shop", 0));
+});
+
+store_test!(what_is_taken_away_at_the_same_moment_is_noticed, MIGRATIONS, |db: TestDb| async move {
+    let p = Arc::new(Platform::on(db).await);
+    let wide = ClientSpec { scopes: Scopes::parse("orders_read stock_read").unwrap(), ..shop_spec() };
+    let narrow = ClientSpec { scopes: Scopes::parse("orders_read").unwrap(), ..shop_spec() };
+    p.apply(&wide).await;
+    let tasks: Vec<_> = (0..20)
+        .map(|n| {
+            let (p, spec) = (p.clone(), if n % 2 == 0 { narrow.clone() } else { wide.clone() });
+            tokio::spawn(async move {
+                let mut cx = p.cx();
+                let applied = clients::apply(&mut cx, &spec).await.unwrap();
+                cx.commit().await.unwrap();
+                i64::from(applied == Applied::Updated)
+            })
+        })
+        .collect();
+
+    let mut updates = 0;
+    for task in tasks {
+        updates += task.await.unwrap();
+    }
+
+    // Each update made it the other of the two, the first one the narrow one.
+    let client = clients::find(&mut p.cx(), &"shop".into()).await.unwrap().unwrap();
+    assert!(updates > 0);
+    assert_eq!((client.epoch, client.spec == narrow), ((updates + 1) / 2, updates % 2 == 1));
 });
 
 store_test!(of_20_parallel_secrets_two_live, MIGRATIONS, |db: TestDb| async move {

@@ -35,6 +35,9 @@ store_test!(a_client_gets_an_opaque_token_and_its_api_a_jwt, MIGRATIONS, |db: Te
     assert_eq!((&verified.claims["iat"], &verified.claims["exp"]), (&json!(now), &json!(now + 300)));
     assert!(verified.text("jti").is_some() && verified.text("grant_id").is_some());
     assert!(!phantom.body.contains(&token));
+    // What a gateway tells it by from a JWT that a client may bring.
+    assert_eq!(verified.text("token_use"), Some("inner"));
+    assert!(!p.is_active(&m.stock, &phantom.body).await);
 });
 
 store_test!(an_answer_is_never_kept_longer_than_it_is_true, MIGRATIONS, |db: TestDb| async move {
@@ -102,6 +105,23 @@ store_test!(a_claim_that_goes_takes_its_scope_along, MIGRATIONS, |db: TestDb| as
 
     assert!(p.is_active(&m.stock, &token).await);
     assert!(!p.is_active(&m.orders, &token).await);
+});
+
+store_test!(a_deleted_scope_is_nobodys, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let m = p.market().await;
+    let both = p.tokens(&m.shop, &m.alice, "orders_read stock_read").await.text("access_token");
+    let alone = p.tokens(&m.shop, &m.alice, "stock_read").await.text("access_token");
+
+    let mut cx = p.cx();
+    assert!(crate::scopes::delete(&mut cx, "stock_read").await.unwrap());
+    cx.commit().await.unwrap();
+    p.identity.scoping.forget();
+
+    assert_eq!(p.introspect(&m.orders, &both).await["scope"], "orders_read");
+    // A token whose last scope goes is no token any more.
+    assert!(!p.is_active(&m.stock, &both).await);
+    assert!(!p.is_active(&m.stock, &alone).await);
 });
 
 store_test!(the_caller_learns_only_of_tokens_for_its_audience, MIGRATIONS, |db: TestDb| async move {

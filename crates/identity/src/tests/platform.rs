@@ -68,7 +68,7 @@ impl Platform {
         let mut cx = self.cx();
         let secret = clients::add_secret(&mut cx, &ClientId::from(client_id), None).await.unwrap();
         cx.commit().await.unwrap();
-        secret.expose().clone()
+        secret.secret.expose().clone()
     }
 
     /// A user's row, with the account document `spec`.

@@ -117,6 +117,20 @@ store_test!(a_replayed_code_revokes_what_came_of_it, MIGRATIONS, |db: TestDb| as
     assert_eq!(p.refresh(&m.shop, &tokens.text("refresh_token")).await.error(), (400, "invalid_grant".to_owned()));
 });
 
+store_test!(a_replay_that_asks_for_too_much_is_a_replay, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let m = p.market().await;
+    let (_, code) = p.code("shop", &m.alice, "openid orders_read").await;
+    let tokens = p.redeem(&m.shop, &code).await;
+    let mut parameters = redemption(&code).to_vec();
+    parameters.push(("resource", "https://other.internal"));
+
+    let replay = p.post_as(&m.shop, "/token", &parameters).await;
+
+    assert_eq!(replay.error(), (400, "invalid_grant".to_owned()));
+    assert!(!p.is_active(&m.orders, &tokens.text("access_token")).await);
+});
+
 store_test!(of_100_parallel_redemptions_one_succeeds, MIGRATIONS, |db: TestDb| async move {
     let p = std::sync::Arc::new(Platform::on(db).await);
     let m = p.market().await;
@@ -253,7 +267,7 @@ store_test!(an_expired_secret_and_a_disabled_client_are_nobody, MIGRATIONS, |db:
     let expires_at = cx.now.plus(Duration::from_secs(60));
     let secret = clients::add_secret(&mut cx, &"robot".into(), Some(expires_at)).await.unwrap();
     cx.commit().await.unwrap();
-    let second = Caller { id: "robot".to_owned(), secret: Some(secret.expose().clone()) };
+    let second = Caller { id: "robot".to_owned(), secret: Some(secret.secret.expose().clone()) };
     let grant = [("grant_type", "client_credentials")];
 
     assert_eq!(p.post_as(&second, "/token", &grant).await.status, StatusCode::OK);
@@ -340,6 +354,7 @@ store_test!(a_client_may_have_jwt_access_tokens, MIGRATIONS, |db: TestDb| async 
 
     let jwt = tokens.text("access_token");
     let verified = p.verify(&jwt, "at+jwt", ORDERS).await;
+    assert!(verified.claims.get("token_use").is_none());
     assert_eq!((verified.text("client_id"), verified.text("account_nr")), (Some("spa"), Some("4711")));
     assert_eq!(verified.text("scope"), Some("openid orders_read"));
     assert!(p.is_active(&m.orders, &jwt).await);

@@ -208,7 +208,8 @@ fn doctor_finds_that_all_logins_come_from_one_network() {
         let output = at_columns(80, folder.path(), &["doctor", "--json"]);
         let findings: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
         let fault = |finding: &&serde_json::Value| {
-            finding["level"] == "fault" && finding["what"].as_str().unwrap().contains("`identity.trustedProxies` is empty")
+            finding["level"] == "fault"
+                && finding["what"].as_str().unwrap().contains("`identity.trustedProxies` is empty")
         };
         findings["findings"].as_array().unwrap().iter().filter(fault).count()
     };

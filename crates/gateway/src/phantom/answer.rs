@@ -180,8 +180,9 @@ fn is_access_token(claims: &Map<String, Value>) -> Result<(), NoFacts> {
         Some(_) => return Err(NoFacts::Inactive("not an access token")),
     }
     let other = |name: &str| {
-        word(name)
-            .is_some_and(|word| matches!(word.as_str(), "refresh" | "offline" | "id" | "refresh_token" | "id_token" | "inner"))
+        word(name).is_some_and(|word| {
+            matches!(word.as_str(), "refresh" | "offline" | "id" | "refresh_token" | "id_token" | "inner")
+        })
     };
     if other("typ") || other("token_use") { Err(NoFacts::Inactive("not an access token")) } else { Ok(()) }
 }

@@ -31,11 +31,7 @@ pub struct NewSecret {
 }
 
 /// Makes a secret, and tells it this once.
-pub async fn add_secret(
-    cx: &mut Cx,
-    client_id: &ClientId,
-    expires_at: Option<Time>,
-) -> Result<NewSecret, Refused> {
+pub async fn add_secret(cx: &mut Cx, client_id: &ClientId, expires_at: Option<Time>) -> Result<NewSecret, Refused> {
     let secret = Secret::new(handle::encode(handle::CLIENT_SECRET, &base::random::bytes::<32>()));
     let secret_id = add(cx, client_id, &secret, expires_at).await?;
     Ok(NewSecret { secret_id, secret })

@@ -1,10 +1,12 @@
 // Identity behind the gateway: one public address, with TLS and HTTP/2; everything a client and a person do goes through it.
 import assert from 'node:assert/strict';
+import http2 from 'node:http2';
+import { copyFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import * as client from 'openid-client';
 import { startBehind } from '../lib/behind.mjs';
 import { Browser, authorize, logOut } from '../lib/browser.mjs';
-import { agentTrusting } from '../lib/https.mjs';
+import { agentTrusting, certificates } from '../lib/https.mjs';
 import { run, until } from '../lib/process.mjs';
 import { bearerOf } from '../lib/upstream.mjs';
 
@@ -122,6 +124,21 @@ for (const apart of [false, true]) {
       await until('the gateway denies', async () => (await orders(tokens.access_token)).status === 401, { within: 1_000, every: 5 });
     });
 
+    test('a consent is withdrawn also if its code was never redeemed', async () => {
+      const browser = person();
+      const url = client.buildAuthorizationUrl(config, { redirect_uri: redirectUri, scope: 'openid profile', code_challenge: 'A'.repeat(43), code_challenge_method: 'S256', prompt: 'consent' });
+      const back = await authorize(browser, url, redirectUri, product.user);
+      assert.ok(back.url.searchParams.get('code'));
+      const page = await browser.open(`${product.issuer}/account`);
+      assert.match(page.text, /shop/);
+
+      const next = await browser.submit(page.forms.find((one) => one.action.endsWith('/account/grants/revoke')));
+
+      assert.match(next.text, /No application has access/);
+      url.searchParams.delete('prompt');
+      assert.deepEqual((await authorize(browser, url, redirectUri, product.user)).steps, ['consent']);
+    });
+
     test('forms of another site are refused', async () => {
       for (const [origin, status] of [['https://evil.example', 403], [product.inner, 403], [product.issuer, 422]]) {
         const browser = person();
@@ -181,9 +198,52 @@ for (const apart of [false, true]) {
       });
     }
 
+    // The last one that uses the first CA.
+    test('a connection of HTTP/2 carries many requests, and outlives a change of the certificate', async () => {
+      const { tokens } = await logIn();
+      const headers = { ':path': '/orders/1', authorization: `Bearer ${tokens.access_token}` };
+      const other = await certificates();
+      const session = connect(product, product.tls.ca);
+
+      assert.deepEqual(new Set(await Promise.all(Array.from({ length: 50 }, () => ask(session, headers)))), new Set([200]));
+      copyFileSync(other.certificate, product.tls.certificate);
+      copyFileSync(other.key, product.tls.key);
+      product.servers.at(-1).child.kill('SIGHUP');
+      await until('the new certificate is shown', async () => {
+        const fresh = connect(product, other.ca);
+        try { return await ask(fresh, headers) === 200; } finally { fresh.destroy(); }
+      });
+
+      assert.equal(await ask(session, headers), 200, 'the connection stays');
+      const late = connect(product, product.tls.ca);
+      await assert.rejects(ask(late, headers), /unable to verify|certificate/);
+      session.close();
+      late.destroy();
+    });
+
     test('who does not know the CA does not get in', async () => {
       await assert.rejects(run('curl', ['-sS', '-4', `${product.gateway}/orders/1`]), /ended with 60/);
     });
+  });
+}
+
+function connect(product, ca) {
+  const session = http2.connect(product.gateway, { ca, family: 4 });
+  session.setMaxListeners(100);
+  session.on('error', () => {});
+  return session;
+}
+
+/** The status of the answer. */
+function ask(session, headers) {
+  return new Promise((resolve, reject) => {
+    session.on('error', reject);
+    const stream = session.request(headers);
+    let status;
+    stream.on('response', (head) => { status = head[':status']; });
+    stream.on('error', reject);
+    stream.on('end', () => resolve(status));
+    stream.resume();
   });
 }
 

@@ -1,0 +1,140 @@
+//! The entities that are known beforehand: users with their groups and roles, devices, APIs, records.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cedar_policy::{Entity, EntityUid};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::compile::PolicySet;
+use crate::fault::Misfit;
+use crate::question::EntityRef;
+use crate::shape::{Intake, Kind, Shapes};
+use crate::source::Limits;
+
+/// An entity as people write it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntitySpec {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub attributes: Map<String, Value>,
+    /// Groups, roles, … that it is a member of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<EntityRef>,
+}
+
+/// Entities in the types of one schema.
+#[derive(Debug, Default)]
+pub struct Directory {
+    pub(crate) entries: HashMap<EntityUid, Arc<Entry>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub entity: Entity,
+    pub attributes: Map<String, Value>,
+    pub parents: HashSet<EntityUid>,
+    /// Entities that its attributes name.
+    pub named: Vec<EntityUid>,
+}
+
+impl Directory {
+    /// # Errors
+    /// One line for each entity that does not fit the schema or the limits.
+    pub fn new(policies: &PolicySet, specs: &[EntitySpec]) -> Result<Self, Vec<String>> {
+        let (shapes, limits) = (&policies.shapes, &policies.limits);
+        if specs.len() > limits.entities {
+            return Err(vec![format!("{} entities, and at most {} are allowed", specs.len(), limits.entities)]);
+        }
+        let mut directory = Self::default();
+        let mut faults = Vec::new();
+        for spec in specs {
+            match entry(shapes, limits, spec) {
+                Ok((uid, entry)) => match directory.entries.insert(uid, Arc::new(entry)) {
+                    None => {}
+                    Some(_) => faults.push(format!("`{}` `{}` stands twice", spec.kind, spec.id)),
+                },
+                Err(misfit) => faults.push(format!("`{}` `{}`: {misfit}", spec.kind, spec.id)),
+            }
+        }
+        if faults.is_empty() { Ok(directory) } else { Err(faults) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Everything that can be reached from `from` over parents and attributes, without `from` itself.
+    pub(crate) fn reach(&self, from: Vec<EntityUid>, most: usize) -> Result<HashMap<EntityUid, &Entry>, Misfit> {
+        let mut reached: HashMap<EntityUid, &Entry> = HashMap::new();
+        let mut open = from;
+        while let Some(uid) = open.pop() {
+            if reached.contains_key(&uid) {
+                continue;
+            }
+            let Some(entry) = self.entries.get(&uid) else { continue };
+            open.extend(entry.parents.iter().cloned());
+            open.extend(entry.named.iter().cloned());
+            reached.insert(uid, entry.as_ref());
+            if reached.len() > most {
+                return Err(Misfit(format!("the question reaches more than {most} entities")));
+            }
+        }
+        Ok(reached)
+    }
+}
+
+fn entry(shapes: &Shapes, limits: &Limits, spec: &EntitySpec) -> Result<(EntityUid, Entry), Misfit> {
+    let size = serde_json::to_string(&spec.attributes).map_or(usize::MAX, |text| text.len());
+    if size > limits.entity_bytes {
+        return Err(Misfit(format!("more than {} bytes of attributes", limits.entity_bytes)));
+    }
+    if spec.parents.len() > limits.parents {
+        return Err(Misfit(format!("more than {} parents", limits.parents)));
+    }
+    let (name, kind) = shapes.kind(&spec.kind)?;
+    // Here nothing is left out silently: whoever writes an entity can correct it.
+    if let Some(unknown) = spec.attributes.keys().find(|key| !kind.attributes.0.contains_key(*key)) {
+        return Err(Misfit(format!("`{name}` has no attribute `{unknown}`")));
+    }
+    let mut parents = HashSet::new();
+    for parent in &spec.parents {
+        parents.insert(member_of(shapes, name, kind, parent)?);
+    }
+    let uid = shapes.uid(name, &spec.id)?;
+    let (entity, named) = make(shapes, limits, kind, uid.clone(), &spec.attributes, parents.clone(), "attributes")?;
+    Ok((uid, Entry { entity, attributes: spec.attributes.clone(), parents, named }))
+}
+
+/// The parent, if the schema lets this type be its member.
+pub(crate) fn member_of(shapes: &Shapes, name: &str, kind: &Kind, parent: &EntityRef) -> Result<EntityUid, Misfit> {
+    let (found, _) = shapes.kind(&parent.kind)?;
+    if !kind.parents.iter().any(|allowed| allowed == found) {
+        return Err(Misfit(format!("a `{name}` is not a member of a `{found}`")));
+    }
+    shapes.uid(found, &parent.id)
+}
+
+pub(crate) fn make(
+    shapes: &Shapes,
+    limits: &Limits,
+    kind: &Kind,
+    uid: EntityUid,
+    attributes: &Map<String, Value>,
+    parents: HashSet<EntityUid>,
+    path: &str,
+) -> Result<(Entity, Vec<EntityUid>), Misfit> {
+    let mut intake = Intake { shapes, depth: limits.depth, named: Vec::new() };
+    let members = intake.members(&kind.attributes, attributes, path, 0)?;
+    let entity = Entity::new(uid, members.into_iter().collect(), parents)
+        .map_err(|_| Misfit(format!("`{path}` cannot be evaluated")))?;
+    Ok((entity, intake.named))
+}

@@ -17,6 +17,7 @@ mod question;
 mod schema;
 mod shape;
 mod slices;
+mod snapshot;
 mod source;
 mod suite;
 
@@ -30,5 +31,6 @@ pub use explain::{Condition, Considered, Explanation, Outcome};
 pub use fault::{Fault, Faults, Misfit};
 pub use question::{Action, Authentication, CallFacts, Device, EntityRef, HttpRequest, Network, Party, Question};
 pub use schema::BASE_SCHEMA;
+pub use snapshot::Snapshot;
 pub use source::{Effect, File, Limits, Source};
 pub use suite::{Case, Expect, Failure, Suite};

@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["base", "integration", "policy", "catalog", "expression", "jose"]),
     ("identity", &["base", "web", "expression", "jose", "store"]),
     ("management", &["base", "web", "catalog", "store"]),
-    ("entitlement", &["base", "web", "policy", "store"]),
+    ("entitlement", &["base", "web", "policy", "jose", "store"]),
     ("testkit", &["base", "store"]),
     (
         "app",
@@ -69,7 +69,7 @@ const FENCES: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that compile or link C; another one is a decision.
-const NATIVE: &[&str] = &["aws-lc-sys", "libsqlite3-sys", "libmimalloc-sys"];
+const NATIVE: &[&str] = &["aws-lc-sys", "libsqlite3-sys", "libmimalloc-sys", "psm"];
 
 /// Packages that must not come back by a side door, each with its reason.
 const REFUSED: &[(&str, &str)] = &[

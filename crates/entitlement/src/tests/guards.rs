@@ -44,7 +44,7 @@ store_test!(every_route_is_closed_without_and_with_too_little_credential, MIGRAT
             }
         }
     }
-    assert_eq!(closed, 14);
+    assert_eq!(closed, 15);
 });
 
 store_test!(a_credential_comes_once_as_bearer_or_basic, MIGRATIONS, |db: TestDb| async move {

@@ -1,6 +1,6 @@
 //! Decision point: AuthZEN Authorization API 1.0, evaluation, evaluations and metadata.
 //!
-//! A question that is not whole is 400. One that is whole but does not fit the schema is denied (§6.2): the
+//! A question that is not whole is 400. One that is whole but does not fit the schema is denied (§5.5): the
 //! asking side then knows what it may do, and the answer's `context` says why.
 
 pub mod http;
@@ -74,7 +74,7 @@ pub fn question(request: Value) -> Result<Question, String> {
     let mut members = Map::new();
     for part in PARTS {
         match request.remove(part) {
-            // A member that is null counts as absent (§12.5).
+            // A member that is null counts as absent (§11.5).
             None | Some(Value::Null) => {}
             Some(Value::Object(mut value)) => {
                 value.retain(|_, inner| !inner.is_null());

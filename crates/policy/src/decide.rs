@@ -234,8 +234,7 @@ impl Engine {
         if let Some(entry) = known {
             attributes.extend(entry.attributes.clone());
         }
-        let (entity, named) =
-            make(&policies.shapes, &policies.limits, kind, uid.clone(), &attributes, parents.clone(), path)?;
+        let (entity, named) = make(policies, kind, uid.clone(), &attributes, parents.clone(), path)?;
         Ok(Entered { uid, entity, parents, named })
     }
 }

@@ -11,7 +11,6 @@ use crate::compile::PolicySet;
 use crate::fault::Misfit;
 use crate::question::EntityRef;
 use crate::shape::{Intake, Kind, Shapes};
-use crate::source::Limits;
 
 /// An entity as people write it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,14 +45,14 @@ impl Directory {
     /// # Errors
     /// One line for each entity that does not fit the schema or the limits.
     pub fn new(policies: &PolicySet, specs: &[EntitySpec]) -> Result<Self, Vec<String>> {
-        let (shapes, limits) = (&policies.shapes, &policies.limits);
+        let limits = &policies.limits;
         if specs.len() > limits.entities {
             return Err(vec![format!("{} entities, and at most {} are allowed", specs.len(), limits.entities)]);
         }
         let mut directory = Self::default();
         let mut faults = Vec::new();
         for spec in specs {
-            match entry(shapes, limits, spec) {
+            match entry(policies, spec) {
                 Ok((uid, entry)) => match directory.entries.insert(uid, Arc::new(entry)) {
                     None => {}
                     Some(_) => faults.push(format!("`{}` `{}` stands twice", spec.kind, spec.id)),
@@ -92,7 +91,8 @@ impl Directory {
     }
 }
 
-fn entry(shapes: &Shapes, limits: &Limits, spec: &EntitySpec) -> Result<(EntityUid, Entry), Misfit> {
+fn entry(policies: &PolicySet, spec: &EntitySpec) -> Result<(EntityUid, Entry), Misfit> {
+    let (shapes, limits) = (&policies.shapes, &policies.limits);
     let size = serde_json::to_string(&spec.attributes).map_or(usize::MAX, |text| text.len());
     if size > limits.entity_bytes {
         return Err(Misfit(format!("more than {} bytes of attributes", limits.entity_bytes)));
@@ -110,7 +110,7 @@ fn entry(shapes: &Shapes, limits: &Limits, spec: &EntitySpec) -> Result<(EntityU
         parents.insert(member_of(shapes, name, kind, parent)?);
     }
     let uid = shapes.uid(name, &spec.id)?;
-    let (entity, named) = make(shapes, limits, kind, uid.clone(), &spec.attributes, parents.clone(), "attributes")?;
+    let (entity, named) = make(policies, kind, uid.clone(), &spec.attributes, parents.clone(), "attributes")?;
     Ok((uid, Entry { entity, attributes: spec.attributes.clone(), parents, named }))
 }
 
@@ -124,15 +124,14 @@ pub(crate) fn member_of(shapes: &Shapes, name: &str, kind: &Kind, parent: &Entit
 }
 
 pub(crate) fn make(
-    shapes: &Shapes,
-    limits: &Limits,
+    policies: &PolicySet,
     kind: &Kind,
     uid: EntityUid,
     attributes: &Map<String, Value>,
     parents: HashSet<EntityUid>,
     path: &str,
 ) -> Result<(Entity, Vec<EntityUid>), Misfit> {
-    let mut intake = Intake { shapes, depth: limits.depth, named: Vec::new() };
+    let mut intake = Intake { shapes: &policies.shapes, depth: policies.limits.depth, named: Vec::new() };
     let members = intake.members(&kind.attributes, attributes, path, 0)?;
     let entity = Entity::new(uid, members.into_iter().collect(), parents)
         .map_err(|_| Misfit(format!("`{path}` cannot be evaluated")))?;

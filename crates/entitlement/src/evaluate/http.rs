@@ -17,7 +17,7 @@ pub async fn evaluate(
     bytes: Bytes,
 ) -> Result<Response, Refused> {
     let question = super::question(json::read(&headers, &bytes)?).map_err(Refused::BadRequest)?;
-    let answer = super::answer(&entitlement, &called, Asked::One(question)).await?;
+    let answer = super::answer(&entitlement, &called, Asked::One(Box::new(question))).await?;
     Ok(fresh(answer))
 }
 

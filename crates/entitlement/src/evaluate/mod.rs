@@ -39,7 +39,7 @@ pub enum Semantic {
 /// A request to the evaluations endpoint.
 #[derive(Debug)]
 pub enum Asked {
-    One(Question),
+    One(Box<Question>),
     /// Questions in their order; one that is not whole is denied, and says why.
     Many(Semantic, Vec<Result<Question, String>>),
 }
@@ -96,7 +96,7 @@ pub fn questions(request: Value) -> Result<Asked, Refused> {
         Some(_) => return Err(bad("`evaluations` is not a list".to_owned())),
     };
     if items.is_empty() {
-        return question(Value::Object(request)).map(Asked::One).map_err(bad);
+        return question(Value::Object(request)).map(|one| Asked::One(Box::new(one))).map_err(bad);
     }
     if items.len() > MOST {
         return Err(Refused::TooMany(MOST));
@@ -127,7 +127,7 @@ pub async fn answer(entitlement: &SharedEntitlement, called: &Called, asked: Ask
     // All questions of one request are decided by the same policies.
     let live = entitlement.live.get(entitlement).await?;
     match asked {
-        Asked::One(question) => Ok(decide(entitlement, &live, called, question).await.1),
+        Asked::One(question) => Ok(decide(entitlement, &live, called, *question).await.1),
         Asked::Many(semantic, questions) => {
             let mut answers = Vec::with_capacity(questions.len());
             for question in questions {

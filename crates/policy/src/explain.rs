@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::compile::{Compiled, PolicyInfo};
 use crate::condition::Clause;
-use crate::decide::{Asked, Decision, Engine};
+use crate::decide::{Asked, Decision, Engine, Verdict};
 use crate::question::Question;
 use crate::source::Effect;
 
@@ -76,6 +76,19 @@ impl Engine {
         let mut considered: Vec<Considered> = compiled.map(|compiled| self.consider(&asked, compiled)).collect();
         considered.sort_by(|a, b| b.policy.effect.cmp(&a.policy.effect).then(a.policy.id.cmp(&b.policy.id)));
         Explanation { decision, considered }
+    }
+
+    /// As [`Explanation::missing`], of the first few permits that fit: cheap enough for every denial.
+    pub fn missing(&self, question: &Question, permits: usize) -> Vec<String> {
+        let Ok(asked) = self.ask(question) else { return Vec::new() };
+        let ids = asked.slice.map(|slice| slice.ids.as_slice()).unwrap_or_default();
+        let compiled = ids.iter().filter_map(|id| self.policies.policies.get(id));
+        let fitting =
+            compiled.filter(|one| one.info.effect == Effect::Permit && self.try_scope(&asked, one) == Outcome::Holds);
+        let considered = fitting.take(permits).map(|compiled| self.consider(&asked, compiled)).collect();
+        let decision =
+            Decision { allow: false, verdict: Verdict::NotPermitted, reasons: Vec::new(), errors: Vec::new() };
+        Explanation { decision, considered }.missing()
     }
 
     fn consider(&self, asked: &Asked<'_>, compiled: &Compiled) -> Considered {

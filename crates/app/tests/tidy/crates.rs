@@ -62,6 +62,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["gateway", "app", "testkit", "store"]),
     ("getrandom", &["base"]),
     ("cedar-policy", &["policy"]),
+    ("miette", &["policy"]),
     ("cel", &["expression"]),
     ("regex", &["expression"]),
     ("clap", &["app"]),

@@ -25,6 +25,9 @@ pub const EVALUATIONS: &str = "/access/v1/evaluations";
 /// Questions in one request.
 pub const MOST: usize = 100;
 
+/// Permits whose conditions an answer names.
+const EXPLAINED: usize = 5;
+
 /// The members of a question, which a batch gives once for all (§7.1.1).
 const PARTS: [&str; 4] = ["subject", "action", "resource", "context"];
 
@@ -160,7 +163,7 @@ async fn decide(
             let decision = live.engine.decide(&question);
             // Only where nobody said no in words is it worth looking for what was lacking.
             let silent = decision.verdict == Verdict::NotPermitted;
-            let missing = if silent { live.engine.explain(&question).missing() } else { Vec::new() };
+            let missing = if silent { live.engine.missing(&question, EXPLAINED) } else { Vec::new() };
             (decision, missing)
         }
         Err(why) => {

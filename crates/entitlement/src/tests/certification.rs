@@ -179,6 +179,19 @@ store_test!(what_the_policies_do_not_know_is_denied_and_said, MIGRATIONS, |db: T
     }
 });
 
+store_test!(a_denial_names_the_condition_that_lacks, MIGRATIONS, |db: TestDb| async move {
+    let p = platform(db).await;
+    let hard = json!({"name": "delete", "properties": {"soft": false}});
+
+    let answer = p.evaluate(&but(ask("alice", "delete", "record-1"), "action", hard)).await.body;
+
+    assert_eq!(
+        answer["context"]["reason_admin"]["403"],
+        "no policy permits it; not fulfilled: soft-delete: when { context.action.soft }"
+    );
+    assert_eq!(answer["context"].get("policies"), None);
+});
+
 store_test!(a_batch_answers_each_in_order, MIGRATIONS, |db: TestDb| async move {
     let p = platform(db).await;
     let write = |subject: Value, evaluations: Value| json!({"subject": subject, "action": {"name": "write"}, "evaluations": evaluations});

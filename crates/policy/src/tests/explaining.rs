@@ -57,7 +57,12 @@ fn what_is_explained_is_what_is_decided() {
     for zone in ["lab", "home"] {
         for operation in ["orders.list", "stock.list", "other.list"] {
             let question = call(operation).context("network", json!({"zone": zone}));
-            assert_eq!(engine.explain(&question).decision, engine.decide(&question));
+            let explanation = engine.explain(&question);
+            assert_eq!(explanation.decision, engine.decide(&question));
+            if !explanation.decision.allow {
+                assert_eq!(engine.missing(&question, 10), explanation.missing());
+                assert_eq!(engine.missing(&question, 0), Vec::<String>::new());
+            }
         }
     }
 }

@@ -3,10 +3,12 @@
 
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, StatusCode, Version};
+use memchr::memmem::Finder;
 
 use crate::edge::limits::Limits;
 use crate::edge::received::{Received, Refusal, Target, is_authority, lists_token, strip_connection_fields};
@@ -32,8 +34,9 @@ pub(super) enum Framing {
 
 /// Where the head ends, looking from `from` on: the index after its empty line.
 pub(super) fn end_of_head(input: &[u8], from: usize) -> Option<usize> {
+    static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
     let start = from.saturating_sub(3);
-    let found = memchr::memmem::find(input.get(start..)?, b"\r\n\r\n")?;
+    let found = EMPTY_LINE.find(input.get(start..)?)?;
     Some(start.saturating_add(found).saturating_add(4))
 }
 

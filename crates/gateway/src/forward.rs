@@ -59,7 +59,8 @@ pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) 
 /// The client's fields that a service may see.
 fn passed_on(headers: Headers<'_>) -> HeaderMap {
     let nominated = nominated(headers);
-    let mut out = HeaderMap::with_capacity(24);
+    // With room for what we add.
+    let mut out = HeaderMap::with_capacity(headers.lines().saturating_add(8));
     for (name, value) in headers.iter() {
         let text = name.as_str();
         if !is_ours(text) && !nominated.iter().any(|other| other == text) {
@@ -223,15 +224,19 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 fn set_forwarded(headers: &mut HeaderMap, head: &Head<'_>) {
     let client = head.client.to_string();
     let scheme = head.scheme.as_str();
-    if let Ok(value) = HeaderValue::from_str(&client) {
+    let mut forwarded = String::with_capacity(client.len() + head.authority.len() + 32);
+    let (open, close) = if head.client.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    for part in ["for=", open, &client, close, ";host=\"", head.authority, "\";proto=", scheme] {
+        forwarded.push_str(part);
+    }
+    if let Ok(value) = HeaderValue::try_from(client) {
         headers.insert(X_FORWARDED_FOR, value);
     }
     if let Ok(host) = HeaderValue::from_str(head.authority) {
         headers.insert(X_FORWARDED_HOST, host);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    let node = if head.client.is_ipv6() { format!("\"[{client}]\"") } else { client };
-    if let Ok(value) = HeaderValue::from_str(&format!("for={node};host=\"{}\";proto={scheme}", head.authority)) {
+    if let Ok(value) = HeaderValue::try_from(forwarded) {
         headers.insert(http::header::FORWARDED, value);
     }
     headers.remove(HOST);

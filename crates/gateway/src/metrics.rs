@@ -1,6 +1,7 @@
 //! Counters by the names of OpenTelemetry's semantic conventions where there are some. Labels are
 //! bounded: names of configuration and words of our own, never what a client sent.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,21 @@ struct RequestLabels {
     http_route: Name,
 }
 
+impl RequestLabels {
+    fn new(method: &'static str, status: u16, route: &Arc<str>) -> Self {
+        Self { http_request_method: method, http_response_status_code: status, http_route: Name(Arc::clone(route)) }
+    }
+}
+
+/// How facts about a token are come by most of the time.
+const HIT: &str = "hit";
+const MOST_RECENT: usize = 16;
+
+thread_local! {
+    /// Histograms this thread has used, found without hashing labels and without a lock.
+    static RECENT: RefCell<Vec<(RequestLabels, Histogram)>> = const { RefCell::new(Vec::new()) };
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -52,6 +68,8 @@ pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     denied: Family<Reason, Counter>,
     lookups: Family<Reason, Counter>,
+    /// One of `lookups`.
+    hits: Counter,
     introspections: Family<IssuerOutcome, Histogram, fn() -> Histogram>,
     events: Family<IssuerLabel, Counter>,
     feed_failures: Family<IssuerLabel, Counter>,
@@ -64,10 +82,13 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let seconds: fn() -> Histogram =
             || Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let lookups = Family::<Reason, Counter>::default();
+        let hits = lookups.get_or_create(&Reason { reason: HIT }).clone();
         let metrics = Self {
+            hits,
+            lookups,
             requests: Family::new_with_constructor(seconds),
             denied: Family::default(),
-            lookups: Family::default(),
             introspections: Family::new_with_constructor(seconds),
             events: Family::default(),
             feed_failures: Family::default(),
@@ -108,18 +129,49 @@ impl Metrics {
     }
 
     pub fn finished(&self, exchange: &Exchange, outcome: &Outcome) {
-        let labels = RequestLabels {
-            http_request_method: exchange.request.as_ref().map_or("_OTHER", |request| method(&request.method)),
-            http_response_status_code: outcome.status.as_u16(),
-            http_route: Name(exchange.route.clone().unwrap_or_default()),
-        };
-        self.requests.get_or_create(&labels).observe(exchange.started.elapsed().as_secs_f64());
+        self.observe(exchange, outcome);
         if let Some(reason) = exchange.denied {
             self.denied.get_or_create(&Reason { reason }).inc();
         }
-        if let Some(reason) = exchange.token_cache {
-            self.lookups.get_or_create(&Reason { reason }).inc();
+        match exchange.token_cache {
+            None => {}
+            Some(HIT) => {
+                self.hits.inc();
+            }
+            Some(reason) => {
+                self.lookups.get_or_create(&Reason { reason }).inc();
+            }
         }
+    }
+
+    fn observe(&self, exchange: &Exchange, outcome: &Outcome) {
+        let seconds = exchange.started.elapsed().as_secs_f64();
+        let method = exchange.request.as_ref().map_or("_OTHER", |request| method(&request.method));
+        let status = outcome.status.as_u16();
+        let Some(route) = &exchange.route else {
+            let labels = RequestLabels::new(method, status, &Arc::default());
+            self.requests.get_or_create(&labels).observe(seconds);
+            return;
+        };
+        RECENT.with_borrow_mut(|recent| {
+            // The name is compared as a place in memory, which is nobody else's while it is kept here.
+            let known = recent.iter().find(|(labels, _)| {
+                Arc::ptr_eq(&labels.http_route.0, route)
+                    && labels.http_response_status_code == status
+                    && labels.http_request_method == method
+            });
+            if let Some((_, histogram)) = known {
+                histogram.observe(seconds);
+                return;
+            }
+            let labels = RequestLabels::new(method, status, route);
+            let histogram = self.requests.get_or_create(&labels).clone();
+            histogram.observe(seconds);
+            if recent.len() >= MOST_RECENT {
+                recent.clear();
+            }
+            recent.push((labels, histogram));
+        });
     }
 
     pub fn introspected(&self, issuer: &Arc<str>, outcome: &'static str, took: Duration) {

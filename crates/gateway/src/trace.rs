@@ -22,10 +22,24 @@ pub(crate) fn begin(head: &Head<'_>, exchange: &mut Exchange) {
     if let Ok(id) = HeaderValue::from_str(exchange.request_id.as_str()) {
         exchange.answer_headers.push((X_REQUEST_ID, id));
     }
-    exchange.traceparent = Some(match incoming(head) {
-        Some((trace, flags)) => format!("00-{trace}-{:016x}-{flags}", span_id()),
-        None => format!("00-{:032x}-{:016x}-00", trace_id(), span_id()),
-    });
+    // By hand: the machinery of `format!` costs more than all else here.
+    let mut traceparent = String::with_capacity(55);
+    traceparent.push_str("00-");
+    let flags = match incoming(head) {
+        Some((trace, flags)) => {
+            traceparent.push_str(trace);
+            flags
+        }
+        None => {
+            push_hex(&mut traceparent, unique::<16>());
+            "00"
+        }
+    };
+    traceparent.push('-');
+    push_hex(&mut traceparent, unique::<8>());
+    traceparent.push('-');
+    traceparent.push_str(flags);
+    exchange.traceparent = Some(traceparent);
 }
 
 /// The context on the way to the service.
@@ -63,10 +77,10 @@ fn incoming<'a>(head: &Head<'a>) -> Option<(&'a str, &'a str)> {
     good.then_some((trace, flags))
 }
 
-fn trace_id() -> u128 {
-    u128::from_le_bytes(unique())
-}
-
-fn span_id() -> u64 {
-    u64::from_le_bytes(unique())
+fn push_hex<const N: usize>(out: &mut String, bytes: [u8; N]) {
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
+    for byte in bytes {
+        out.push(digit(byte >> 4));
+        out.push(digit(byte & 0x0f));
+    }
 }

@@ -66,6 +66,13 @@ impl<'a> Headers<'a> {
         }
     }
 
+    /// How many; several of one name are counted each.
+    pub fn lines(&self) -> usize {
+        match self {
+            Self::Map(map) => map.len(),
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
         match self {
             Self::Map(map) => map.iter(),

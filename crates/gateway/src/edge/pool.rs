@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::Scheme;
 use super::body::Upload;
 use super::connect::{ConnectFailure, Names, connect};
+use super::timer::Alarm;
 use crate::upstreams::{Endpoint, Protocol, Upstream};
 
 /// Requests at the same time on one HTTP/2 connection before another one is opened, if the upstream
@@ -46,6 +47,8 @@ struct IdleHttp1 {
 /// An HTTP/1.1 connection and the task that runs it.
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<Upload>,
+    /// For the answers on this connection.
+    pub(super) alarm: Alarm,
     task: AbortHandle,
     idle_ms: u64,
 }
@@ -154,7 +157,7 @@ impl Pool {
                 .await
                 .map_err(|_| ConnectFailure::Refused)?;
             let task = drive(endpoint, connection.with_upgrades());
-            Sender::Http1(Http1 { sender, task, idle_ms })
+            Sender::Http1(Http1 { sender, alarm: Alarm::default(), task, idle_ms })
         };
         Ok(Lease { pool: Rc::clone(&pool), sender, reused: false })
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderName};
 use http::{HeaderMap, Method, Version};
 
 use super::{Head, Headers, Scheme};
@@ -126,28 +126,39 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
     host_is_good && port_is_good
 }
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
 /// Removes what concerns one connection only (RFC 9110 §7.6.1), also what `Connection` names.
 /// `Content-Length` and `Host` stay: they are replaced when the message is written again.
 pub(super) fn strip_connection_fields(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
+    // To go once through the names costs less than to ask for each, and mostly there is none.
+    let mut gone: Vec<HeaderName> = headers.keys().filter(|name| is_of_connection(name)).cloned().collect();
+    if gone.contains(&CONNECTION) {
+        let named = headers
             .get_all(CONNECTION)
             .iter()
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+            .map(<[u8]>::trim_ascii)
+            // Most often it is this, which is gone anyway.
+            .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
+            .filter_map(|name| HeaderName::from_bytes(name).ok());
+        gone.extend(named);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in gone {
         headers.remove(name);
     }
+}
+
+fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Removes from an outgoing request whatever the engine writes itself.

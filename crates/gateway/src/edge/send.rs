@@ -16,6 +16,7 @@ use super::pool::{Lease, Sender};
 use super::problem::Trouble;
 use super::received::{Received, strip_framing};
 use super::serve::Worker;
+use super::timer::Alarm;
 use crate::upstreams::Endpoint;
 
 /// A request ready to be sent, as often as need be.
@@ -183,11 +184,13 @@ async fn attempt<P: Pipeline>(
     let answered = match &mut lease.sender {
         Sender::Http1(connection) => {
             let request = outgoing.http1(endpoint);
-            head_in_time(forward.head_timeout, &outgoing.upload, connection.sender.try_send_request(request)).await
+            let answer = connection.sender.try_send_request(request);
+            head_in_time(&mut connection.alarm, forward.head_timeout, &outgoing.upload, answer).await
         }
         Sender::H2(stream) => {
             let request = outgoing.h2(endpoint).map_err(|trouble| Failed { trouble, unsent: false, reused: true })?;
-            head_in_time(forward.head_timeout, &outgoing.upload, stream.sender.try_send_request(request)).await
+            let answer = stream.sender.try_send_request(request);
+            head_in_time(&mut Alarm::default(), forward.head_timeout, &outgoing.upload, answer).await
         }
     };
     match answered {
@@ -205,11 +208,16 @@ async fn attempt<P: Pipeline>(
 
 /// Waits for the head of the answer. While the client has still to send, and while the upstream
 /// takes what is sent, time does not count.
-async fn head_in_time<T>(limit: Duration, upload: &Upload, answer: impl Future<Output = T>) -> Option<T> {
+async fn head_in_time<T>(
+    alarm: &mut Alarm,
+    limit: Duration,
+    upload: &Upload,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
     let mut taken = 0;
     loop {
-        if let Ok(answered) = tokio::time::timeout(limit, answer.as_mut()).await {
+        if let Some(answered) = alarm.within(limit, answer.as_mut()).await {
             return Some(answered);
         }
         let before = std::mem::replace(&mut taken, upload.received());

@@ -71,7 +71,6 @@ pub fn serve<P: Pipeline>(config: EdgeConfig, listeners: Vec<Listener>, pipeline
                 Ok(Listener { socket, tls: listener.tls.clone() })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let parts = Parts {
             pipeline: Arc::clone(&pipeline),
             limits: config.limits.clone(),
@@ -81,14 +80,23 @@ pub fn serve<P: Pipeline>(config: EdgeConfig, listeners: Vec<Listener>, pipeline
         };
         let orders = orders.clone();
         let alive = alive.clone();
+        // A runtime of this kind is bound to its thread, so that it is made there.
+        let (begun, beginning) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new().name(format!("edge-{number}")).spawn(move || {
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, work(parts, sockets, orders));
+            let runtime = match tokio::runtime::LocalRuntime::new() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = begun.send(Err(error));
+                    return;
+                }
+            };
+            let _ = begun.send(Ok(()));
+            runtime.block_on(work(parts, sockets, orders));
             // What is still running is cut here, and says so to the pipeline.
-            drop(local);
             drop(runtime);
             drop(alive);
         })?;
+        beginning.recv().map_err(io::Error::other)??;
     }
     let sockets = listeners.into_iter().map(|listener| listener.socket).collect();
     Ok(Running { addresses, sockets, connections, order, ended })

@@ -43,10 +43,12 @@ pub(crate) fn bearer<'a>(headers: Headers<'a>) -> Bearer<'a> {
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
 fn is_b64token(token: &[u8]) -> bool {
-    let body = token.iter().position(|byte| *byte == b'=').unwrap_or(token.len());
+    let body = memchr::memchr(b'=', token).unwrap_or(token.len());
     let Some((body, padding)) = token.split_at_checked(body) else { return false };
     !body.is_empty()
-        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+        && body.iter().all(
+            |byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/'),
+        )
         && padding.iter().all(|byte| *byte == b'=')
 }
 

@@ -63,8 +63,13 @@ pub(super) async fn serve<P: Pipeline>(worker: &Rc<Worker<P>>, stream: Stream, p
     let _closing = CloseAtEnd(Rc::clone(&wire));
     let mut idle = Idle::new(worker.limits.keep_alive);
     let mut first = true;
+    // One for all requests: signing on and off at each would cost more than looking.
+    let mut draining = pin!(async {
+        worker.draining.cancelled().await;
+        tokio::time::sleep(worker.limits.drain_idle).await;
+    });
     loop {
-        let next = next_head(worker, &wire, &mut idle, first).await;
+        let next = next_head(worker, &wire, &mut idle, first, draining.as_mut()).await;
         let parsed = match next {
             Next::Closed => return None,
             Next::H2 => {
@@ -107,14 +112,16 @@ impl Drop for CloseAtEnd {
 }
 
 /// Waits for the next head and takes it off the input, whole.
-async fn next_head<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared, idle: &mut Idle, first: bool) -> Next {
+async fn next_head<P: Pipeline>(
+    worker: &Rc<Worker<P>>,
+    wire: &Shared,
+    idle: &mut Idle,
+    first: bool,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
+) -> Next {
     let mut looked_at = 0;
     let limits = &worker.limits;
     let mut head_time = None;
-    let mut draining = pin!(async {
-        worker.draining.cancelled().await;
-        tokio::time::sleep(limits.drain_idle).await;
-    });
     poll_fn(|cx| {
         let mut wire = wire.borrow_mut();
         loop {
@@ -134,13 +141,13 @@ async fn next_head<P: Pipeline>(worker: &Rc<Worker<P>>, wire: &Shared, idle: &mu
                 return Poll::Ready(Next::Refused(Refusal::bad("lines end with CR LF, and neither stands alone")));
             }
             looked_at = input.len();
-            if looked_at == 0 && draining.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Next::Closed);
-            }
             match wire.poll_fill(cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                 Poll::Ready(Ok(_)) => continue,
                 Poll::Pending => {}
+            }
+            if looked_at == 0 && draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Closed);
             }
             // Between requests a client may wait long; within a head, or before its first, it may not.
             if looked_at == 0 && !first {

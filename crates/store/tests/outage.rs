@@ -168,11 +168,12 @@ async fn processes_on_one_server_hear_of_each_other() {
     let other = two.watch("other");
 
     act(&one, 1).await.unwrap();
+    // The others hear of it once; who committed knew at once, and hears the server's word of it too.
     at_two.wait_for(|count| *count == 1).await.unwrap();
-    at_one.wait_for(|count| *count == 1).await.unwrap();
+    at_one.wait_for(|count| *count == 2).await.unwrap();
 
     act(&two, 2).await.unwrap();
-    at_one.wait_for(|count| *count == 2).await.unwrap();
+    at_one.wait_for(|count| *count == 3).await.unwrap();
     assert_eq!(*other.borrow(), 0);
 }
 

@@ -180,12 +180,13 @@ impl Peer for Issuer {
                     Ok(Response::new(Bytes::from(json!({"keys": [key]}).to_string())))
                 }
                 "/introspect" => {
-                    self.introspections.fetch_add(1, Ordering::SeqCst);
                     let body = String::from_utf8(request.body().to_vec()).unwrap();
                     self.seen.lock().unwrap().push((request.headers().clone(), body));
                     // What is answered is decided when the question comes in, not when it is let go.
                     let script = Arc::clone(&self.script.lock().unwrap());
                     let answer = script(&request);
+                    // Counted only now: who sees the count may change the script for the next question.
+                    self.introspections.fetch_add(1, Ordering::SeqCst);
                     self.gate.subscribe().wait_for(|open| *open).await.unwrap();
                     answer
                 }

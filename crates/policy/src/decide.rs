@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::Time;
 use cedar_policy::{Context, Entities, EntityUid, Request};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::compile::{PolicyInfo, PolicySet};
 use crate::directory::{Directory, make, member_of};
@@ -71,11 +71,41 @@ impl Decision {
         self.reasons.iter().find_map(|info| info.reason.as_deref())
     }
 
+    /// The login that would turn this denial (RFC 9470): only if everything that forbids asks for one.
+    pub fn step_up(&self) -> Option<StepUp> {
+        let asks = |info: &Arc<PolicyInfo>| [ACR_VALUES, MAX_AGE].iter().any(|name| info.advice.contains_key(*name));
+        if self.verdict != Verdict::Forbidden || !self.reasons.iter().all(asks) {
+            return None;
+        }
+        let all = |name| self.reasons.iter().filter_map(move |info| info.advice.get(name));
+        let max_age = all(MAX_AGE).filter_map(|text| text.trim().parse().ok()).min();
+        let mut acr_values: Vec<String> = Vec::new();
+        for word in all(ACR_VALUES).flat_map(|text| text.split_whitespace()) {
+            if !acr_values.iter().any(|one| one == word) {
+                acr_values.push(word.to_owned());
+            }
+        }
+        (max_age.is_some() || !acr_values.is_empty()).then_some(StepUp { acr_values, max_age })
+    }
+
     /// What would help, by `@advice_…` of the policies that decided; the first to name a thing is heard.
     pub fn advice(&self) -> BTreeMap<&str, &str> {
         let all = self.reasons.iter().rev().flat_map(|info| &info.advice);
         all.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
+}
+
+const ACR_VALUES: &str = "acr_values";
+const MAX_AGE: &str = "max_age";
+
+/// A login that would help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepUp {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
+    /// Seconds since the login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
 }
 
 /// A question in the types of the schema.
@@ -159,6 +189,7 @@ impl Engine {
         // Time is a matter of whoever decides; action properties come under their own name.
         given.insert("time".to_owned(), time(question.now));
         given.insert("action".to_owned(), Value::Object(question.action.properties.clone()));
+        self.know_device(&mut given);
         let mut intake = Intake { shapes: &policies.shapes, depth: policies.limits.depth, named: Vec::new() };
         let members = intake.members(&deed.context, &given, "context", 0)?;
         let context = Context::from_pairs(members).map_err(|_| Misfit("`context` cannot be evaluated".to_owned()))?;
@@ -185,6 +216,18 @@ impl Engine {
         let request = Request::new(subject.uid, deed.uid.clone(), resource.uid, context, None)
             .map_err(|_| Misfit("the question does not fit the schema".to_owned()))?;
         Ok(Asked { request, entities, slice, anchors })
+    }
+
+    /// A device that the organisation has stored is what the organisation says it is.
+    fn know_device(&self, given: &mut Map<String, Value>) {
+        let Some(Value::Object(device)) = given.get_mut("device") else { return };
+        let Some(id) = device.get("id").and_then(Value::as_str).map(str::to_owned) else { return };
+        let Ok(uid) = self.policies.shapes.uid("Device", &id) else { return };
+        if let Some(entry) = self.directory.entries.get(&uid) {
+            device.clear();
+            device.insert("id".to_owned(), Value::from(id));
+            device.extend(entry.attributes.clone());
+        }
     }
 
     /// An entity and everything it is a member of, directly or not.

@@ -25,7 +25,7 @@ mod suite;
 mod tests;
 
 pub use compile::{PolicyInfo, PolicySet};
-pub use decide::{Decision, Engine, Verdict};
+pub use decide::{Decision, Engine, StepUp, Verdict};
 pub use directory::{Directory, EntitySpec};
 pub use explain::{Condition, Considered, Explanation, Outcome};
 pub use fault::{Fault, Faults, Misfit};

@@ -85,10 +85,16 @@ impl Party {
 /// What the base schema knows of the environment of a call; `time` is added from [`Question::now`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallFacts {
+    /// The client that the subject uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     pub authentication: Authentication,
     pub device: Device,
     pub network: Network,
     pub request: HttpRequest,
+    /// Of the token; those that the schema declares reach the policies.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub claims: Map<String, Value>,
 }
 
 /// From the token: `auth_time` in seconds, `acr`, `amr` (OpenID Connect Core §2).
@@ -102,6 +108,7 @@ pub struct Authentication {
     pub amr: Vec<String>,
 }
 
+/// What is stored of the `Device` with this id outranks the rest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,4 +138,7 @@ pub struct HttpRequest {
     /// Of the token, or those that are asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+    /// At the token endpoint (RFC 6749 §4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_type: Option<String>,
 }

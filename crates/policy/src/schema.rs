@@ -27,15 +27,23 @@ pub const BASE_SCHEMA: &[(&str, &str)] = &[
     ("Operation", "entity Operation in [Api] { method?: String, path?: String, classification?: String };"),
     ("Scope", "entity Scope in [Api];"),
     ("Authentication", "type Authentication = { auth_time?: Long, acr?: String, amr?: Set<String> };"),
-    ("DeviceFacts", "type DeviceFacts = { id?: String, enrolled?: Bool, platform?: String };"),
+    ("DeviceFacts", "type DeviceFacts = { id?: String, enrolled?: Bool, platform?: String, owner?: User };"),
     ("Network", "type Network = { address?: ipaddr, zone?: String };"),
     // Seconds since the epoch; hour 0–23 and weekday 1 (Monday) – 7, both in UTC.
     ("Time", "type Time = { now: Long, hour: Long, weekday: Long };"),
-    ("HttpRequest", "type HttpRequest = { method?: String, path?: String, host?: String, scopes?: Set<String> };"),
+    (
+        "HttpRequest",
+        "type HttpRequest = {
+            method?: String, path?: String, host?: String, scopes?: Set<String>, grant_type?: String,
+        };",
+    ),
+    // Of the token; an organisation declares those that its policies read.
+    ("Claims", "type Claims = {};"),
     (
         "Facts",
         "type Facts = {
-            authentication: Authentication, device: DeviceFacts, network: Network, time: Time, request: HttpRequest,
+            client?: Client, authentication: Authentication, device: DeviceFacts, network: Network, time: Time,
+            request: HttpRequest, claims: Claims,
         };",
     ),
     ("call", "action call appliesTo { principal: [User, Client], resource: [Operation], context: Facts };"),

@@ -208,6 +208,9 @@ fn context(decision: &Decision, missing: &[String], version: i64, decision_id: &
         let status = StatusCode::UNPROCESSABLE_ENTITY.as_u16();
         context.insert("error".to_owned(), json!({"status": status, "message": because}));
     }
+    if let Some(step_up) = decision.step_up() {
+        context.insert("step_up".to_owned(), json!(step_up));
+    }
     for (name, value) in decision.advice() {
         context.entry(name.to_owned()).or_insert_with(|| json!(value));
     }

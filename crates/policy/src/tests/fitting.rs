@@ -163,3 +163,35 @@ fn groups_in_a_circle_deny_and_do_not_hang() {
 
     assert_eq!(engine.decide(&question).errors, ["groups are members of each other in a circle"]);
 }
+
+#[test]
+fn a_stored_device_is_what_is_stored_of_it() {
+    let own = "permit (principal, action, resource) when { context.device has enrolled && context.device.enrolled &&
+        context.device has owner && context.device.owner == principal };";
+    let entities = json!([
+        {"type": "Device", "id": "tablet", "attributes": {"enrolled": true, "owner": "alice"}},
+        {"type": "Device", "id": "phone", "attributes": {"owner": "alice"}},
+    ]);
+    let engine = with(own, "", entities);
+    let ask = |device| engine.decide(&call("orders.list").context("device", device)).allow;
+
+    assert!(ask(json!({"id": "tablet"})));
+    assert!(ask(json!({"id": "tablet", "enrolled": false})), "the organisation knows better");
+    assert!(!ask(json!({"id": "phone", "enrolled": true, "owner": "alice"})), "it is not said to be enrolled");
+    assert!(ask(json!({"id": "other", "enrolled": true, "owner": "alice"})), "one that is not stored is as told");
+    assert!(!ask(json!({"id": 7, "enrolled": true, "owner": "alice"})));
+}
+
+#[test]
+fn claims_reach_the_policies_in_the_types_that_are_declared() {
+    let text = "permit (principal, action, resource) when { context.claims has tenant && context.claims.tenant == \"a\"
+        && context has client && context.client == Client::\"shop\" };";
+    let engine = with(text, "type Claims = { tenant?: String };", json!([]));
+    let ask =
+        |claims, client: &str| engine.decide(&call("orders.list").context("claims", claims).context("client", client));
+
+    assert!(ask(json!({"tenant": "a", "other": {"x": 1}}), "shop").allow);
+    assert!(!ask(json!({"tenant": "a"}), "other").allow);
+    assert!(!ask(json!({"tenant": "b"}), "shop").allow);
+    assert_eq!(ask(json!({"tenant": 1}), "shop").errors, ["`context.claims.tenant` is not a text"]);
+}

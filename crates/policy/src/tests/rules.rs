@@ -125,3 +125,23 @@ fn asked_about_itself_a_subject_has_one_description() {
     assert!(!engine.decide(&Question::new(subject, "rename", resource.clone(), NOW)).allow);
     assert!(engine.decide(&Question::new(resource.clone(), "rename", resource, NOW)).allow);
 }
+
+#[test]
+fn a_step_up_is_advised_only_where_it_would_help() {
+    let login = "@id(\"login\") @advice_max_age(\"900\") forbid (principal, action, resource)
+        unless { context.authentication has auth_time };";
+    let factor =
+        "@id(\"factor\") @advice_acr_values(\"mfa phr\") @advice_max_age(\"60\") forbid (principal, action, resource)
+        unless { context.authentication has acr };";
+    let zone = "@id(\"zone\") forbid (principal, action, resource) unless { context.network has zone };";
+    let question = call("orders.list");
+
+    let one = engine(login).decide(&question).step_up().unwrap();
+    assert_eq!((one.acr_values.len(), one.max_age), (0, Some(900)));
+    let both = engine(&format!("{login}{factor}")).decide(&question).step_up().unwrap();
+    assert_eq!((both.acr_values, both.max_age), (vec!["mfa".to_owned(), "phr".to_owned()], Some(60)));
+    assert_eq!(engine(&format!("{login}{zone}")).decide(&question).step_up(), None, "no login brings a zone");
+    assert_eq!(engine("").decide(&question).step_up(), None);
+    let permitted = engine("@advice_max_age(\"1\") permit (principal, action, resource);").decide(&question);
+    assert_eq!((permitted.allow, permitted.step_up()), (true, None));
+}

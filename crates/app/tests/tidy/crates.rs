@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("integration", &["base", "expression", "catalog"]),
     ("gateway", &["base", "integration", "policy", "catalog", "expression", "jose"]),
     ("identity", &["base", "web", "expression", "jose", "store"]),
-    ("management", &["base", "web", "catalog", "store"]),
+    ("management", &["base", "web", "catalog", "jose", "store"]),
     ("entitlement", &["base", "web", "policy", "jose", "store"]),
     ("testkit", &["base", "store"]),
     (

@@ -1,0 +1,58 @@
+//! Settings of the management system, already parsed; the `app` reads files and environment.
+
+use std::path::PathBuf;
+
+use base::Secret;
+use base::peer::SharedPeer;
+use ipnet::IpNet;
+use jose::hash::sha256;
+
+#[derive(Clone)]
+pub struct Config {
+    /// The origin of portal, console and interface: scheme, host and port, no slash at the end.
+    pub url: String,
+    /// The name that people see; the host, if none is given.
+    pub site: Option<String>,
+    pub database: store::Config,
+    /// Everything secret at rest is sealed under it.
+    pub master_key: Secret<Vec<u8>>,
+    /// The identity system: where people log in and applications are registered.
+    pub issuer: String,
+    /// Our own client there, for login and introspection.
+    pub client_id: String,
+    pub client_secret: Secret<String>,
+    pub registration: Registration,
+    pub gateways: Vec<GatewayCaller>,
+    /// Name of the gateways' `Issuer` resource that published routes refer to.
+    pub gateway_issuer: String,
+    /// How clients call the gateway.
+    pub gateway_url: String,
+    pub trusted_proxies: Vec<IpNet>,
+    /// A folder whose templates replace the built-in pages.
+    pub templates: Option<PathBuf>,
+    /// How the identity system and others are reached.
+    pub peer: SharedPeer,
+}
+
+/// How we show that we may register clients (RFC 7591 §3).
+#[derive(Clone)]
+pub enum Registration {
+    /// A token that the identity system's operator gave us.
+    InitialAccessToken(Secret<String>),
+    /// A token of scope `client.register` from the token endpoint, with our own client's credentials.
+    ClientCredentials,
+}
+
+/// A gateway that fetches what is published and reports what was used.
+#[derive(Clone)]
+pub struct GatewayCaller {
+    pub name: String,
+    /// SHA-256 of its token, which a machine made.
+    pub token_hash: [u8; 32],
+}
+
+impl GatewayCaller {
+    pub fn new(name: &str, token: &Secret<String>) -> Self {
+        Self { name: name.to_owned(), token_hash: sha256(token.expose().as_bytes()) }
+    }
+}

@@ -1,0 +1,79 @@
+//! Why something was not done: RFC 9457 problems; the cause goes to the log. Pages show the same words.
+
+use axum::response::{IntoResponse, Response};
+use base::Problem;
+use base::problem::FieldError;
+use http::{HeaderValue, StatusCode, header};
+use store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("a credential is needed")]
+    Unauthenticated,
+    #[error("this credential has not the right to do this")]
+    NoRight,
+    #[error("there is no {0}")]
+    NotFound(&'static str),
+    /// The state of things does not allow it; says what to do.
+    #[error("{0}")]
+    Conflict(String),
+    /// A document or a form with faults, each at its place.
+    #[error("{0}")]
+    Invalid(String, Vec<FieldError>),
+    /// The identity system, or another server that is needed, does not answer as it should.
+    #[error("{0}")]
+    Upstream(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the management system cannot start: {0}")]
+    Broken(String),
+}
+
+impl Refused {
+    /// One fault at one place of what was sent.
+    pub fn invalid(pointer: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self::Invalid(detail.clone(), vec![FieldError { pointer: pointer.to_owned(), detail }])
+    }
+
+    pub fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "credential_needed"),
+            Self::NoRight => (StatusCode::FORBIDDEN, "right_needed"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::Invalid(..) | Self::Store(StoreError::Invalid) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_document")
+            }
+            Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "peer_failed"),
+            Self::Store(_) | Self::Broken(_) => (StatusCode::SERVICE_UNAVAILABLE, "database"),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, slug) = self.status();
+        let title = match &self {
+            Self::Store(StoreError::Invalid) => "the document holds what cannot be stored".to_owned(),
+            Self::Store(cause) => {
+                tracing::error!(%cause, "a request failed");
+                "the service cannot reach its database; try again".to_owned()
+            }
+            other => other.to_string(),
+        };
+        let mut problem = Problem::new(status, slug, &title);
+        if let Self::Invalid(_, errors) = self {
+            problem.errors = errors;
+        }
+        let mut response: Response = problem.into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"management\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

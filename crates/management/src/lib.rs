@@ -1,0 +1,86 @@
+//! API Management Service: which APIs there are, who may use them on which plan, how much they are used and
+//! what that costs. Portal, console and administration interface stand on the same functions.
+//!
+//! It is a slave of the identity system, by standards only: people log in by OpenID Connect, applications are
+//! registered there (RFC 7591) and stay there. Gateways fetch what is published and send what was used.
+
+pub mod actor;
+pub mod audit;
+pub mod config;
+mod cx;
+mod error;
+pub mod metrics;
+pub mod router;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use base::time::SharedClock;
+use jose::seal::SealingKey;
+use store::{Db, Migration, StoreError};
+
+pub use actor::{Actor, Operator};
+pub use config::{Config, GatewayCaller, Registration};
+pub use cx::Cx;
+pub use error::Refused;
+
+/// Forward only; the text of a released one never changes.
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") }];
+
+/// The organisation that publishes APIs.
+pub const PROVIDER: &str = "provider";
+
+/// The running management system; handlers hold it as `State<SharedManagement>`.
+pub struct Management {
+    pub config: Config,
+    pub db: Db,
+    pub clock: SharedClock,
+    pub metrics: metrics::Metrics,
+    pub kit: web::Kit,
+    /// Root of all keys derived from the master key: `seal.derive("…")`, `seal.mac("…")`.
+    pub seal: SealingKey,
+}
+
+pub type SharedManagement = Arc<Management>;
+
+impl Management {
+    /// Opens and migrates the database.
+    pub async fn open(config: Config, clock: SharedClock) -> Result<SharedManagement, Refused> {
+        let db = Db::open(&config.database, MIGRATIONS).await?;
+        Self::with_db(config, clock, db).await
+    }
+
+    /// As [`Management::open`], on a database that is open already.
+    pub async fn with_db(config: Config, clock: SharedClock, db: Db) -> Result<SharedManagement, Refused> {
+        let seal = SealingKey::new(&config.master_key).map_err(|error| Refused::Broken(error.to_string()))?;
+        let kit = kit(&config, &seal).map_err(|error| Refused::Broken(error.to_string()))?;
+        Ok(Arc::new(Self { metrics: metrics::Metrics::default(), kit, seal, config, db, clock }))
+    }
+
+    /// What goes on beside the listeners until the process ends: registrations that wait, exports.
+    pub async fn work(self: Arc<Self>) {
+        std::future::pending::<()>().await;
+    }
+
+    /// What has to be done each minute.
+    pub async fn minute(self: &Arc<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn kit(config: &Config, seal: &SealingKey) -> Result<web::Kit, web::KitError> {
+    let mac = seal.mac("web");
+    let url = config.url.as_str();
+    let site = url.split("://").nth(1).unwrap_or(url);
+    web::Kit::new(web::Settings {
+        origin: url.to_owned(),
+        base_path: String::new(),
+        site: config.site.clone().unwrap_or_else(|| site.to_owned()),
+        secure: url.starts_with("https://"),
+        overrides: config.templates.clone(),
+        mac: Box::new(move |data| mac.tag(data)),
+    })
+}

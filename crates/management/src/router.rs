@@ -1,0 +1,165 @@
+//! THE LIST of the routes, each with its guard, and what every request passes: id, access log, limits, a net
+//! for panics.
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use base::Problem;
+use base::ids::RequestId;
+use base::secret::equal;
+use base::time::Stopwatch;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use jose::hash::sha256;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::SharedManagement;
+use crate::actor::{Actor, Operator};
+use crate::cx::Called;
+use crate::error::Refused;
+
+/// An OpenAPI document with everything in it.
+const BODY_LIMIT: usize = 8 << 20;
+
+/// From the head of a request to its answer; longer than gateways' long polls.
+const REQUEST_TIME: Duration = Duration::from_secs(90);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who may come to a route at all; what they may do there is for the rules behind it (`Cx::need`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Everybody: pages ask for the session themselves.
+    Public,
+    /// A gateway with its token.
+    Gateway,
+    /// A person's access token, or the operator.
+    Api,
+}
+
+pub type Route = (&'static str, Guard, MethodRouter<SharedManagement>);
+
+/// All routes; a slice adds its own here.
+pub(crate) fn list() -> Vec<Route> {
+    let slices: [fn() -> Vec<Route>; 0] = [];
+    slices.into_iter().flat_map(|routes| routes()).collect()
+}
+
+/// What people, developers' programs and gateways see.
+pub fn public(management: SharedManagement) -> Router {
+    let mut router = Router::new().merge(management.kit.assets());
+    for (path, guard, route) in list() {
+        let state = management.clone();
+        let route = match guard {
+            Guard::Public => route,
+            Guard::Gateway => route.route_layer(middleware::from_fn_with_state(state, gateway_only)),
+            Guard::Api => route.route_layer(middleware::from_fn_with_state(state, with_token)),
+        };
+        router = router.route(path, route);
+    }
+    finish(router, management)
+}
+
+/// The interface for the operator of the process; the program's guard says who it is ([`Operator`]).
+pub fn operator(management: SharedManagement) -> Router {
+    let mut router = Router::new();
+    for (path, _, route) in list().into_iter().filter(|(_, guard, _)| *guard == Guard::Api) {
+        router = router.route(path, route.route_layer(middleware::from_fn(operator_only)));
+    }
+    finish(router, management)
+}
+
+fn finish(routes: Router<SharedManagement>, management: SharedManagement) -> Router {
+    routes
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(middleware::from_fn_with_state(management.clone(), accompany))
+        .with_state(management)
+}
+
+/// The token, if there is exactly one `Authorization` and its scheme is Bearer.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+async fn gateway_only(State(management): State<SharedManagement>, mut request: Request, next: Next) -> Response {
+    let Some(token) = bearer(request.headers()) else { return Refused::Unauthenticated.into_response() };
+    let hash = sha256(token.as_bytes());
+    let mut found = None;
+    // All are compared, so that time does not tell which one was near.
+    for gateway in &management.config.gateways {
+        if equal(&gateway.token_hash, &hash) {
+            found = Some(gateway.name.clone());
+        }
+    }
+    let Some(name) = found else { return Refused::Unauthenticated.into_response() };
+    request.extensions_mut().insert(Called(Actor::Gateway(name)));
+    next.run(request).await
+}
+
+/// A person's access token is asked about at the issuer; until that is built, nobody has one.
+async fn with_token(State(_): State<SharedManagement>, _: Request, _: Next) -> Response {
+    Refused::Unauthenticated.into_response()
+}
+
+async fn operator_only(mut request: Request, next: Next) -> Response {
+    let Some(Operator(name)) = request.extensions().get::<Operator>().cloned() else {
+        return Refused::Unauthenticated.into_response();
+    };
+    request.extensions_mut().insert(Called(Actor::Operator(name)));
+    next.run(request).await
+}
+
+async fn not_found() -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address").into_response::<Body>()
+}
+
+/// The request gets its id, and the log its line: no query, no header, no body, since these hold secrets.
+async fn accompany(State(management): State<SharedManagement>, mut request: Request, next: Next) -> Response {
+    let stopwatch = Stopwatch::start();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let request_id = RequestId::random();
+    request.extensions_mut().insert(request_id.clone());
+
+    let answer = tokio::time::timeout(REQUEST_TIME, next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|_| too_slow());
+
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let elapsed = stopwatch.elapsed();
+    let status = response.status().as_u16();
+    management.metrics.request(&route, status, elapsed.as_secs_f64());
+    tracing::info!(
+        request.id = %request_id,
+        http.method = %method,
+        http.route = route,
+        http.status = status,
+        duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "{method} {route} {status}"
+    );
+    response
+}
+
+fn too_slow() -> Response {
+    let title = "The request took too long";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", title).into_response::<Body>()
+}
+
+fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {
+    // What the panic says may quote the request; the hook of the process has logged where it was.
+    tracing::error!("a request ended in a panic");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The service failed")
+        .into_response::<Body>()
+        .into_response()
+}

@@ -1,5 +1,7 @@
 //! From resources to a [`Snapshot`]: resolves references, checks what serde cannot, collects all faults.
 
+mod plans;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,8 +15,9 @@ use crate::kinds::upstream::UpstreamSpec;
 use crate::matcher::unknown_parameter;
 use crate::path::CanonicalPath;
 use crate::pattern::{Pattern, Segment};
+use crate::published::PublishedSubscription;
 use crate::resource::Resource;
-use crate::snapshot::{Auth, Issuer, Required, Route, Service, Snapshot, Upstream};
+use crate::snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Upstream};
 use crate::source::{Fault, Source, did_you_mean};
 use crate::words::Span;
 
@@ -25,17 +28,33 @@ const MIN_LAG: Span = Span(std::time::Duration::from_millis(100));
 impl Snapshot {
     /// Compiles the gateway's kinds of a set; other kinds are passed over. All faults are told.
     pub fn compile(resources: &[Resource]) -> Result<Self, Vec<Fault>> {
+        Self::compile_published(resources, &[])
+    }
+
+    /// With the subscriptions that management has published.
+    pub fn compile_published(
+        resources: &[Resource],
+        subscriptions: &[PublishedSubscription],
+    ) -> Result<Self, Vec<Fault>> {
         let mut compiler = Compiler::default();
         compiler.no_doubles(resources);
         for resource in resources {
             match resource.kind.as_str() {
                 "Issuer" => compiler.issuer(resource),
                 "Upstream" => compiler.upstream(resource),
+                "Api" => compiler.api(resource),
                 _ => {}
             }
         }
-        resources.iter().filter(|resource| resource.kind == "Service").for_each(|resource| compiler.service(resource));
-        resources.iter().filter(|resource| resource.kind == "Route").for_each(|resource| compiler.route(resource));
+        let of = |kind: &'static str| resources.iter().filter(move |resource| resource.kind == kind);
+        of("Plan").for_each(|resource| compiler.plan(resource));
+        of("Subscription").for_each(|resource| compiler.subscription(resource));
+        compiler.published(subscriptions);
+        of("Service").for_each(|resource| compiler.service(resource));
+        of("Route").for_each(|resource| compiler.route(resource));
+        for composition in of("Composition") {
+            let _only_its_faults = compiler.api_of(composition);
+        }
         if compiler.faults.is_empty() {
             Ok(compiler.snapshot)
         } else {
@@ -52,6 +71,8 @@ struct Compiler {
     issuers: HashMap<String, Option<Arc<Issuer>>>,
     upstreams: HashMap<String, Option<Arc<Upstream>>>,
     services: HashMap<String, Option<Arc<Service>>>,
+    apis: HashMap<String, Option<Arc<Api>>>,
+    plans: HashMap<String, Option<Arc<Plan>>>,
 }
 
 impl Compiler {
@@ -140,9 +161,10 @@ impl Compiler {
         if let Some(cors) = &spec.cors {
             self.cors(resource, cors);
         }
+        let api = self.api_of(resource);
         let Some(upstream) = upstream else { return };
         let (name, source) = (resource.name.as_str().into(), resource.source.clone());
-        let service = Arc::new(Service { name, upstream, spec, source, prefix });
+        let service = Arc::new(Service { name, upstream, api, spec, source, prefix });
         self.services.insert(resource.name.clone(), Some(Arc::clone(&service)));
         self.snapshot.services.push(service);
     }
@@ -185,6 +207,9 @@ impl Compiler {
         if let Some(cors) = &spec.cors {
             self.cors(resource, cors);
         }
+        if spec.operation.as_deref().is_some_and(|operation| operation.is_empty() || operation.len() > 200) {
+            self.fault(resource, "/spec/operation", "an operation's name has 1 to 200 bytes");
+        }
         let rewrite = pattern.as_ref().and_then(|pattern| self.rewrite(resource, &spec, pattern));
         let (Some(pattern), Some(service), Some(auth)) = (pattern, service, auth) else { return };
         if self.faults.len() != before {
@@ -200,6 +225,7 @@ impl Compiler {
         let route = Arc::new(Route {
             index: self.snapshot.routes.len(),
             name: resource.name.as_str().into(),
+            operation: spec.operation.as_deref().unwrap_or(&resource.name).into(),
             source: resource.source.clone(),
             pattern,
             methods,

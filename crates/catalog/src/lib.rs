@@ -8,30 +8,37 @@ mod compile;
 mod explain;
 mod kinds;
 mod matcher;
+mod money;
 mod node;
 mod path;
 mod pattern;
+pub mod published;
 mod read;
 mod resource;
 mod snapshot;
 mod source;
+pub mod usage;
 mod words;
 
 pub use explain::{Explanation, Verdict};
+pub use kinds::api::{ApiSpec, Lifecycle, Moment, Needed, Visibility};
 pub use kinds::composition::{
     AnswerSpec, CaseSpec, CompositionSpec, Conflict, MergeSpec, PartialSpec, ReportWhen, RequestSpec, StepIdentitySpec,
     StepSpec, TokenEndpointSpec, TokenRequestSpec,
 };
 pub use kinds::issuer::{Algorithm, CacheSpec, Form, IntrospectionSpec, IssuerSpec, JwksSpec, RevocationsSpec};
+pub use kinds::plan::{Approval, Currency, LimitMode, PlanSpec, PriceSpec, QuotaSpec, RateSpec, TierSpec, Window};
 pub use kinds::route::{AuthSpec, CorsSpec, LimitsSpec, MatchSpec, RewriteSpec, RouteSpec, TokenSpec};
 pub use kinds::service::{ForwardIdentity, HostHeader, IdentitySpec, ServiceSpec};
+pub use kinds::subscription::SubscriptionSpec;
 pub use kinds::upstream::{EndpointSpec, HealthSpec, Protocol, TimeoutsSpec, TlsSpec, UpstreamSpec};
-pub use kinds::{GATEWAY_KINDS, IDENTITY_KINDS, schemas};
+pub use kinds::{GATEWAY_KINDS, IDENTITY_KINDS, MANAGEMENT_KINDS, schemas};
 pub use matcher::Found;
+pub use money::Money;
 pub use path::{BadPath, CanonicalPath, canonical_host};
 pub use pattern::Pattern;
 pub use resource::{Change, Resource, changes, export, parse};
-pub use snapshot::{Auth, Issuer, Required, Route, Service, Snapshot, Upstream};
+pub use snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Subscription, Upstream};
 pub use source::{Fault, Source, did_you_mean};
 pub use words::{HttpUrl, SecretRef, Size, Span};
 

@@ -1,12 +1,15 @@
 //! The compiled picture: references resolved, defaults taken over, paths in a matcher. Immutable.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::kinds::api::ApiSpec;
 use crate::kinds::issuer::IssuerSpec;
+use crate::kinds::plan::PlanSpec;
 use crate::kinds::route::CorsSpec;
 use crate::kinds::service::ServiceSpec;
 use crate::kinds::upstream::UpstreamSpec;
@@ -21,6 +24,11 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     pub services: Vec<Arc<Service>>,
     pub routes: Vec<Arc<Route>>,
+    pub apis: Vec<Arc<Api>>,
+    pub plans: Vec<Arc<Plan>>,
+    pub subscriptions: Vec<Arc<Subscription>>,
+    /// By the API's index: client → what holds for it there.
+    pub(crate) subscribers: Vec<HashMap<Arc<str>, Arc<Subscription>>>,
     pub(crate) matcher: Matcher,
 }
 
@@ -39,9 +47,38 @@ pub struct Upstream {
 }
 
 #[derive(Debug)]
+pub struct Api {
+    /// Place in [`Snapshot::apis`].
+    pub index: usize,
+    pub name: Arc<str>,
+    pub spec: ApiSpec,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub name: Arc<str>,
+    pub apis: Vec<Arc<Api>>,
+    pub spec: PlanSpec,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+pub struct Subscription {
+    pub id: Arc<str>,
+    /// The `client_id` that tokens bear.
+    pub client: Arc<str>,
+    pub plan: Arc<Plan>,
+    pub organisation: Option<Arc<str>>,
+    pub source: Source,
+}
+
+#[derive(Debug)]
 pub struct Service {
     pub name: Arc<str>,
     pub upstream: Arc<Upstream>,
+    /// Whose calls these are; `None`: nobody's, and they are not counted.
+    pub api: Option<Arc<Api>>,
     pub spec: ServiceSpec,
     pub source: Source,
     /// Without a slash at the end; empty where there is none.
@@ -53,6 +90,8 @@ pub struct Route {
     /// Place in [`Snapshot::routes`].
     pub index: usize,
     pub name: Arc<str>,
+    /// What consumers and records call it.
+    pub operation: Arc<str>,
     pub source: Source,
     pub pattern: Pattern,
     /// Empty: every method.
@@ -90,6 +129,15 @@ pub struct Required {
 impl Snapshot {
     pub fn find(&self, method: &str, authority: &str, path: &CanonicalPath<'_>) -> Found<'_> {
         self.matcher.find(method, authority, path)
+    }
+
+    pub fn api(&self, name: &str) -> Option<&Arc<Api>> {
+        self.apis.iter().find(|api| &*api.name == name)
+    }
+
+    /// What a client is subscribed to, as far as it is about this API of this snapshot.
+    pub fn subscription(&self, api: &Api, client_id: &str) -> Option<&Arc<Subscription>> {
+        self.subscribers.get(api.index)?.get(client_id)
     }
 }
 

@@ -21,6 +21,12 @@ pub struct CompositionSpec {
     pub matches: MatchSpec,
     /// `none`, written out, for a public composition; there is no default.
     pub auth: AuthSpec,
+    /// Name of the `Api` whose calls these are: subscriptions, plans and usage are about it.
+    #[serde(default)]
+    pub api: Option<String>,
+    /// What consumers and usage records call this operation of the API; default: the composition's name.
+    #[serde(default)]
+    pub operation: Option<String>,
     /// Whom a token must be meant for.
     #[serde(default)]
     pub audience: Option<String>,

@@ -1,16 +1,23 @@
 //! The kinds of resources. A new kind of the gateway is a file here and a line in [`schemas`]; the
 //! kinds of the identity system are read where they are applied.
 
+pub mod api;
 pub mod composition;
 pub mod issuer;
+pub mod plan;
 pub mod route;
 pub mod service;
+pub mod subscription;
 pub mod upstream;
 
 use serde_json::{Value, json};
 
 /// Kinds that the gateway is compiled from.
-pub const GATEWAY_KINDS: &[&str] = &["Issuer", "Upstream", "Service", "Route", "Composition"];
+pub const GATEWAY_KINDS: &[&str] =
+    &["Issuer", "Upstream", "Service", "Route", "Composition", "Api", "Plan", "Subscription"];
+
+/// Kinds that management keeps where there is one; the gateway takes them from files as well.
+pub const MANAGEMENT_KINDS: &[&str] = &["Api", "Plan"];
 
 /// Kinds that the identity system is given.
 pub const IDENTITY_KINDS: &[&str] = &["Client", "User", "Scope", "ResourceServer"];
@@ -23,6 +30,9 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("Service", document("Service", &schemars::schema_for!(service::ServiceSpec))),
         ("Route", document("Route", &schemars::schema_for!(route::RouteSpec))),
         ("Composition", document("Composition", &schemars::schema_for!(composition::CompositionSpec))),
+        ("Api", document("Api", &schemars::schema_for!(api::ApiSpec))),
+        ("Plan", document("Plan", &schemars::schema_for!(plan::PlanSpec))),
+        ("Subscription", document("Subscription", &schemars::schema_for!(subscription::SubscriptionSpec))),
     ]
 }
 

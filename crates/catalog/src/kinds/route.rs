@@ -19,6 +19,9 @@ pub struct RouteSpec {
     pub matches: MatchSpec,
     /// Name of the `Service`.
     pub service: String,
+    /// What consumers and usage records call this operation of the API; default: the route's name.
+    #[serde(default)]
+    pub operation: Option<String>,
     /// `none`, written out, for a public route; there is no default.
     pub auth: AuthSpec,
     #[serde(default)]

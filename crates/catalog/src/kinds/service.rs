@@ -15,6 +15,9 @@ use crate::words::{HttpUrl, Size, TextOr};
 pub struct ServiceSpec {
     /// Name of the `Upstream`.
     pub upstream: String,
+    /// Name of the `Api` whose calls these are: subscriptions, plans and usage are about it.
+    #[serde(default)]
+    pub api: Option<String>,
     /// What `aud` of the JWT must hold that this service receives. Needed where a route asks for a token.
     #[serde(default)]
     pub audience: Option<String>,

@@ -1,4 +1,5 @@
 mod paths;
+mod plans;
 mod refusals;
 mod routing;
 

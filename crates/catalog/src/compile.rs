@@ -1,23 +1,21 @@
 //! From resources to a [`Snapshot`]: resolves references, checks what serde cannot, collects all faults.
 
 mod plans;
+mod routes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::kinds::issuer::IssuerSpec;
-use crate::kinds::route::{AuthSpec, CorsSpec, RouteSpec, TokenSpec};
-use crate::kinds::service::{ForwardIdentity, ServiceSpec};
+use crate::kinds::route::CorsSpec;
+use crate::kinds::service::ServiceSpec;
 use crate::kinds::upstream::UpstreamSpec;
-use crate::matcher::unknown_parameter;
 use crate::path::CanonicalPath;
-use crate::pattern::{Pattern, Segment};
 use crate::published::PublishedSubscription;
 use crate::resource::Resource;
-use crate::snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Upstream};
+use crate::snapshot::{Api, Issuer, Plan, Service, Snapshot, Upstream};
 use crate::source::{Fault, Source, did_you_mean};
 use crate::words::Span;
 
@@ -52,9 +50,7 @@ impl Snapshot {
         compiler.published(subscriptions);
         of("Service").for_each(|resource| compiler.service(resource));
         of("Route").for_each(|resource| compiler.route(resource));
-        for composition in of("Composition") {
-            let _only_its_faults = compiler.api_of(composition);
-        }
+        of("Composition").for_each(|resource| compiler.composition(resource));
         if compiler.faults.is_empty() {
             Ok(compiler.snapshot)
         } else {
@@ -187,173 +183,6 @@ impl Compiler {
                 self.fault(resource, &format!("/spec/cors/headers/{at}"), format!("`{header}` is not a header name"));
             }
         }
-    }
-
-    fn route(&mut self, resource: &Resource) {
-        let Some(spec) = self.read::<RouteSpec>(resource) else { return };
-        let before = self.faults.len();
-        let pattern = Pattern::parse(&spec.matches.path);
-        let pattern = pattern.map_err(|message| self.fault(resource, "/spec/match/path", message)).ok();
-        let methods = self.methods(resource, &spec);
-        let hosts = self.hosts(resource, &spec);
-        let service = refer(&self.services, "Service", &spec.service);
-        let service = service.map_err(|message| self.fault(resource, "/spec/service", message)).ok().flatten();
-        let auth = match &spec.auth {
-            AuthSpec::None => Some(Auth::None),
-            AuthSpec::Token(token) => {
-                self.required(resource, token, service.as_deref()).map(|required| Auth::Token(Arc::new(required)))
-            }
-        };
-        if let Some(cors) = &spec.cors {
-            self.cors(resource, cors);
-        }
-        if spec.operation.as_deref().is_some_and(|operation| operation.is_empty() || operation.len() > 200) {
-            self.fault(resource, "/spec/operation", "an operation's name has 1 to 200 bytes");
-        }
-        let rewrite = pattern.as_ref().and_then(|pattern| self.rewrite(resource, &spec, pattern));
-        let (Some(pattern), Some(service), Some(auth)) = (pattern, service, auth) else { return };
-        if self.faults.len() != before {
-            return;
-        }
-        let at = |pointer: &str| resource.fault(pointer, "").source_at;
-        let cors_source = match (&spec.cors, &service.spec.cors) {
-            (Some(_), _) => Some(at("/spec/cors")),
-            (None, Some(_)) => Some(service.source.clone()),
-            (None, None) => None,
-        };
-        let timeouts = service.spec.timeouts.as_ref().unwrap_or(&service.upstream.spec.timeouts);
-        let route = Arc::new(Route {
-            index: self.snapshot.routes.len(),
-            name: resource.name.as_str().into(),
-            operation: spec.operation.as_deref().unwrap_or(&resource.name).into(),
-            source: resource.source.clone(),
-            pattern,
-            methods,
-            hosts,
-            auth,
-            auth_source: at("/spec/auth"),
-            cors: spec.cors.or_else(|| service.spec.cors.clone()).map(Arc::new),
-            cors_source,
-            max_body: spec.limits.max_body.or(service.spec.max_body).map_or(MAX_BODY, |size| size.0),
-            head_timeout: spec.limits.timeout.unwrap_or(timeouts.head).0,
-            idle_timeout: timeouts.idle.0,
-            service,
-            rewrite,
-        });
-        for rival in self.snapshot.matcher.add(&route) {
-            let message = format!(
-                "this path and `{}` of route `{}` ({}) take the same requests, and neither is the more specific",
-                rival.pattern, rival.name, rival.source
-            );
-            self.fault(resource, "/spec/match/path", message);
-        }
-        self.snapshot.routes.push(route);
-    }
-
-    fn methods(&mut self, resource: &Resource, spec: &RouteSpec) -> Vec<String> {
-        for (at, method) in spec.matches.methods.iter().enumerate() {
-            let message = match method.as_str() {
-                "CONNECT" | "TRACE" => format!("`{method}` is never sent on"),
-                method if is_token(method) && !method.bytes().any(|byte| byte.is_ascii_lowercase()) => continue,
-                method => format!("`{method}` is not a method: methods are written in capitals"),
-            };
-            self.fault(resource, &format!("/spec/match/methods/{at}"), message);
-        }
-        spec.matches.methods.clone()
-    }
-
-    fn hosts(&mut self, resource: &Resource, spec: &RouteSpec) -> Vec<String> {
-        let mut hosts = Vec::new();
-        for (at, host) in spec.matches.hosts.iter().enumerate() {
-            let name = host.strip_prefix("*.").unwrap_or(host);
-            let fine = !name.is_empty()
-                && name.len() <= 253
-                && name.bytes().all(|byte| {
-                    byte.is_ascii_alphanumeric() || b".-_[]".contains(&byte) || (byte == b':' && name.starts_with('['))
-                })
-                && !name.starts_with('.')
-                && !name.ends_with('.');
-            if fine {
-                hosts.push(host.to_ascii_lowercase());
-            } else {
-                let message = format!("`{host}` is not a host (no scheme, no port; `*.` in front for one label)");
-                self.fault(resource, &format!("/spec/match/hosts/{at}"), message);
-            }
-        }
-        hosts.sort();
-        hosts.dedup();
-        hosts
-    }
-
-    fn required(&mut self, resource: &Resource, token: &TokenSpec, service: Option<&Service>) -> Option<Required> {
-        let issuer = refer(&self.issuers, "Issuer", &token.issuer);
-        let issuer = issuer.map_err(|message| self.fault(resource, "/spec/auth/issuer", message)).ok().flatten();
-        for (list, scopes) in [("scopes", &token.scopes), ("anyScope", &token.any_scope)] {
-            for (at, scope) in scopes.iter().enumerate() {
-                let single = base::scope::Scopes::parse(scope).is_ok_and(|set| set.len() == 1 && set.contains(scope));
-                if !single {
-                    let message = format!("`{scope}` is not one scope (RFC 6749 §3.3)");
-                    self.fault(resource, &format!("/spec/auth/{list}/{at}"), message);
-                }
-            }
-        }
-        let mut claims = Vec::new();
-        for (name, value) in &token.claims {
-            let values = match value {
-                Value::Array(values) if !values.is_empty() => values.clone(),
-                Value::String(_) | Value::Number(_) | Value::Bool(_) => vec![value.clone()],
-                _ => {
-                    let message = format!("the claim `{name}` needs a value or a list of values");
-                    self.fault(resource, "/spec/auth/claims", message);
-                    continue;
-                }
-            };
-            claims.push((name.clone(), values));
-        }
-        let service = service?;
-        let Some(audience) = service.spec.audience.as_deref() else {
-            let message = format!("service `{}` has no `audience`, so no token can be meant for it", service.name);
-            self.fault(resource, "/spec/service", message);
-            return None;
-        };
-        if service.spec.identity.forward == ForwardIdentity::AsReceived {
-            let message = format!(
-                "service `{}` is sent `Authorization` as received, so the caller's token would reach it; \
-                 only routes with `auth: none` may lead there",
-                service.name
-            );
-            self.fault(resource, "/spec/service", message);
-        }
-        let shared = |scopes: &[String]| scopes.iter().map(|scope| scope.as_str().into()).collect();
-        Some(Required {
-            issuer: issuer?,
-            audience: audience.into(),
-            scopes: shared(&token.scopes),
-            any_scope: shared(&token.any_scope),
-            claims,
-        })
-    }
-
-    fn rewrite(&mut self, resource: &Resource, spec: &RouteSpec, pattern: &Pattern) -> Option<Pattern> {
-        let template = match Pattern::parse(&spec.rewrite.as_ref()?.path) {
-            Ok(template) => template,
-            Err(message) => {
-                self.fault(resource, "/spec/rewrite/path", message);
-                return None;
-            }
-        };
-        if let Some(name) = unknown_parameter(&template, pattern) {
-            self.fault(resource, "/spec/rewrite/path", format!("the path of the match has no parameter `{name}`"));
-        }
-        // `{rest...}` may be empty or of several segments: anywhere but at the end it would move slashes.
-        let rest = pattern.segments.iter().find_map(|segment| match segment {
-            Segment::Rest(name) => Some(name),
-            _ => None,
-        });
-        if template.segments.iter().any(|segment| matches!(segment, Segment::Param(name) if Some(name) == rest)) {
-            self.fault(resource, "/spec/rewrite/path", "write the rest as `{name...}`, at the end");
-        }
-        Some(template)
     }
 }
 

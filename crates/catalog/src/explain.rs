@@ -43,18 +43,27 @@ pub struct Chosen {
     pub route: String,
     pub at: Source,
     pub pattern: String,
-    pub service: String,
-    pub service_at: Source,
-    pub upstream: String,
-    pub upstream_at: Source,
-    /// What is sent on.
-    pub forwarded_path: String,
+    /// `None`: the gateway makes the answer itself, by the composition of the route's name.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Asked>,
     /// `None`: public, as written.
     pub token: Option<TokenAsked>,
     pub auth_at: Source,
     pub cors_at: Option<Source>,
     pub max_body_bytes: u64,
     pub head_timeout_ms: u64,
+}
+
+/// The service that is asked for the answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    pub service: String,
+    pub service_at: Source,
+    pub upstream: String,
+    pub upstream_at: Source,
+    /// What is sent on.
+    pub forwarded_path: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -111,11 +120,13 @@ fn chosen(route: &Route, path: &CanonicalPath<'_>) -> Chosen {
         route: route.name.to_string(),
         at: route.source.clone(),
         pattern: route.pattern.to_string(),
-        service: route.service.name.to_string(),
-        service_at: route.service.source.clone(),
-        upstream: route.service.upstream.name.to_string(),
-        upstream_at: route.service.upstream.source.clone(),
-        forwarded_path: route.forwarded_path(path).into_owned(),
+        service: route.service().map(|service| Asked {
+            service: service.name.to_string(),
+            service_at: service.source.clone(),
+            upstream: service.upstream.name.to_string(),
+            upstream_at: service.upstream.source.clone(),
+            forwarded_path: route.forwarded_path(path).unwrap_or_default().into_owned(),
+        }),
         token,
         auth_at: route.auth_source.clone(),
         cors_at: route.cors_source.clone(),
@@ -138,10 +149,13 @@ impl fmt::Display for Explanation {
 
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  route     {} ({})  {}", self.route, self.pattern, self.at)?;
-        writeln!(f, "  service   {}  {}", self.service, self.service_at)?;
-        writeln!(f, "  upstream  {}  {}", self.upstream, self.upstream_at)?;
-        writeln!(f, "  sent as   {}", self.forwarded_path)?;
+        let kind = if self.service.is_some() { "route     " } else { "composed  " };
+        writeln!(f, "  {kind}{} ({})  {}", self.route, self.pattern, self.at)?;
+        if let Some(asked) = &self.service {
+            writeln!(f, "  service   {}  {}", asked.service, asked.service_at)?;
+            writeln!(f, "  upstream  {}  {}", asked.upstream, asked.upstream_at)?;
+            writeln!(f, "  sent as   {}", asked.forwarded_path)?;
+        }
         if let Some(at) = &self.cors_at {
             writeln!(f, "  cors      {at}")?;
         }

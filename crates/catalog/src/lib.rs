@@ -38,7 +38,7 @@ pub use money::Money;
 pub use path::{BadPath, CanonicalPath, canonical_host};
 pub use pattern::Pattern;
 pub use resource::{Change, Resource, changes, export, parse};
-pub use snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Subscription, Upstream};
+pub use snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Subscription, Target, Upstream};
 pub use source::{Fault, Source, did_you_mean};
 pub use words::{HttpUrl, SecretRef, Size, Span};
 

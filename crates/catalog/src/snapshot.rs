@@ -92,13 +92,15 @@ pub struct Route {
     pub name: Arc<str>,
     /// What consumers and records call it.
     pub operation: Arc<str>,
+    /// Whose operation it is: the service's API, or the composition's.
+    pub api: Option<Arc<Api>>,
     pub source: Source,
     pub pattern: Pattern,
     /// Empty: every method.
     pub methods: Vec<String>,
     /// Empty: every host.
     pub hosts: Vec<String>,
-    pub service: Arc<Service>,
+    pub target: Target,
     pub auth: Auth,
     pub auth_source: Source,
     pub cors: Option<Arc<CorsSpec>>,
@@ -106,7 +108,15 @@ pub struct Route {
     pub max_body: u64,
     pub head_timeout: Duration,
     pub idle_timeout: Duration,
-    pub(crate) rewrite: Option<Pattern>,
+}
+
+/// Who makes the answer.
+#[derive(Debug)]
+pub enum Target {
+    /// A service behind the gateway; with the path that it gets, where that is another one.
+    Service { service: Arc<Service>, rewrite: Option<Pattern> },
+    /// The gateway itself: the `Composition` that has the route's name.
+    Composition,
 }
 
 /// What a route asks of the caller.
@@ -149,12 +159,33 @@ impl Service {
 }
 
 impl Route {
-    /// The path that is sent on for a canonical path that this route matched.
-    pub fn forwarded_path<'p>(&self, path: &'p CanonicalPath<'_>) -> Cow<'p, str> {
-        let own = match &self.rewrite {
+    pub fn service(&self) -> Option<&Arc<Service>> {
+        match &self.target {
+            Target::Service { service, .. } => Some(service),
+            Target::Composition => None,
+        }
+    }
+
+    /// Whom a caller has before them: the service, or the composition.
+    pub fn realm(&self) -> &Arc<str> {
+        self.service().map_or(&self.name, |service| &service.name)
+    }
+
+    /// The path that is sent on for a canonical path that this route matched; `None` if nothing is.
+    pub fn forwarded_path<'p>(&self, path: &'p CanonicalPath<'_>) -> Option<Cow<'p, str>> {
+        let Target::Service { service, rewrite } = &self.target else { return None };
+        let own = match rewrite {
             Some(template) => Cow::Owned(template.fill(&self.pattern, path)),
             None => Cow::Borrowed(path.as_str()),
         };
-        if self.service.prefix.is_empty() { own } else { Cow::Owned(format!("{}{own}", self.service.prefix)) }
+        Some(if service.prefix.is_empty() { own } else { Cow::Owned(format!("{}{own}", service.prefix)) })
+    }
+
+    /// `Route` or `Composition`.
+    pub fn kind(&self) -> &'static str {
+        match self.target {
+            Target::Service { .. } => "Route",
+            Target::Composition => "Composition",
+        }
     }
 }

@@ -1,22 +1,49 @@
 //! Step 5: what is sent on. The opaque token is left behind, the JWT takes its place, and whatever a
 //! service might take for our word about the caller is removed before we say it ourselves (R16).
 
-use catalog::{ForwardIdentity, HostHeader};
+use std::sync::Arc;
+
+use catalog::{CanonicalPath, ForwardIdentity, HostHeader, ServiceSpec};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap};
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::authorize::Permit;
 use crate::cors::OVERRULED;
-use crate::edge::{Exchange, Forward, Head, Headers};
+use crate::edge::{Decision, Exchange, Forward, Head, Headers};
+use crate::phantom::Facts;
+use crate::snapshot::{LiveRoute, Target};
 use crate::trace;
+use crate::upstreams::Upstream;
 
-pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) -> Forward {
+/// What the permit is for.
+pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) -> Decision {
     let (route, path, facts) = permit.into_parts();
+    match route.target() {
+        Target::Forward { service, upstream } => {
+            let to = To { route, service: &service.spec, upstream };
+            Decision::Forward(Box::new(forward(to, &path, facts.as_deref(), head, exchange)))
+        }
+    }
+}
+
+struct To<'a> {
+    route: &'a LiveRoute,
+    service: &'a ServiceSpec,
+    upstream: &'a Arc<Upstream>,
+}
+
+fn forward(
+    to: To<'_>,
+    path: &CanonicalPath<'_>,
+    facts: Option<&Facts>,
+    head: &Head<'_>,
+    exchange: &Exchange,
+) -> Forward {
+    let To { route, service, upstream } = to;
     let settings = route.settings();
-    let service = &settings.service.spec;
     let mut headers = passed_on(head.headers);
     let mut answer_secret = None;
-    match (&facts, service.identity.forward) {
+    match (facts, service.identity.forward) {
         (Some(facts), ForwardIdentity::Jwt) => {
             if let Some(authorization) = &facts.authorization {
                 headers.insert(AUTHORIZATION, authorization.clone());
@@ -32,13 +59,13 @@ pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) 
     }
     set_forwarded(&mut headers, head);
     trace::send_on(&mut headers, head, exchange);
-    let mut path_and_query = settings.forwarded_path(&path).into_owned();
+    let mut path_and_query = settings.forwarded_path(path).unwrap_or_default().into_owned();
     if let Some(query) = head.query {
         path_and_query.push('?');
         path_and_query.push_str(query);
     }
     Forward {
-        upstream: route.upstream().clone(),
+        upstream: Arc::clone(upstream),
         path_and_query,
         headers,
         authority: match &service.host {

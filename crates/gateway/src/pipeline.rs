@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response};
 
 use crate::deny::Deny;
-use crate::edge::{Decision, Exchange, Forward, Head};
+use crate::edge::{Decision, Exchange, Head};
 use crate::snapshot::Live;
 use crate::{authorize, cors, forward, route, token, trace};
 
@@ -27,13 +27,13 @@ impl From<Deny> for Stop {
 pub(crate) async fn decide(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Decision {
     trace::begin(head, exchange);
     match steps(live, head, exchange).await {
-        Ok(forward) => Decision::Forward(Box::new(forward)),
+        Ok(decision) => decision,
         Err(Stop::Answer(response)) => Decision::Answer(*response),
         Err(Stop::Deny(deny, challenge)) => Decision::Answer(deny.answer(exchange, challenge)),
     }
 }
 
-async fn steps(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Result<Forward, Stop> {
+async fn steps(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Result<Decision, Stop> {
     let live = live.ok_or(Deny::NotConfigured)?;
 
     // First, since everything else hangs on it; the path is brought into its one form here.

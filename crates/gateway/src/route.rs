@@ -58,6 +58,6 @@ pub(crate) fn find<'a>(live: &'a Live, head: &Head<'a>, exchange: &mut Exchange)
 
 fn matched<'a>(route: &'a LiveRoute, path: CanonicalPath<'a>, exchange: &mut Exchange) -> Matched<'a> {
     exchange.route = Some(route.name().clone());
-    exchange.service = Some(route.service().clone());
+    exchange.service = Some(route.realm().clone());
     Matched { route, path }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource, Route, Snapshot};
+use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource, Route, Service, Snapshot};
 use http::HeaderValue;
 use serde::Serialize;
 
@@ -36,9 +36,15 @@ pub(crate) struct Live {
 #[derive(Debug)]
 pub(crate) struct LiveRoute {
     route: Arc<Route>,
-    upstream: Arc<Upstream>,
+    target: Target,
     protection: Option<Protection>,
     cors: Option<Cors>,
+}
+
+/// Who makes the answer.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Forward { service: Arc<Service>, upstream: Arc<Upstream> },
 }
 
 /// What a route asks of the caller, and whom to ask about the caller's token.
@@ -136,16 +142,17 @@ impl LiveRoute {
         &self.route.name
     }
 
-    pub fn service(&self) -> &Arc<str> {
-        &self.route.service.name
+    /// The service, or the composition.
+    pub fn realm(&self) -> &Arc<str> {
+        self.route.realm()
     }
 
     pub fn settings(&self) -> &Route {
         &self.route
     }
 
-    pub fn upstream(&self) -> &Arc<Upstream> {
-        &self.upstream
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     pub fn protection(&self) -> Option<&Protection> {
@@ -244,12 +251,14 @@ fn live_route(
         Auth::Token(required) => Some(Protection {
             authority: Arc::clone(authorities.get(&*required.issuer.name)?.core()),
             audience: Audience { id: AudienceId::of(&required.audience), name: Arc::clone(&required.audience) },
-            challenges: challenges(route, required, &resources.metadata_url(&route.service.name)),
+            challenges: challenges(route, required, &resources.metadata_url(route)),
             required: Arc::clone(required),
         }),
     };
+    let service = route.service()?;
+    let upstream = Arc::clone(upstreams.get(&*service.upstream.name)?);
     Some(LiveRoute {
-        upstream: Arc::clone(upstreams.get(&*route.service.upstream.name)?),
+        target: Target::Forward { service: Arc::clone(service), upstream },
         cors: route.cors.as_deref().map(Cors::new),
         protection,
         route: Arc::clone(route),
@@ -260,7 +269,7 @@ fn challenges(route: &Route, required: &Required, metadata: &str) -> Challenges 
     let scopes: Vec<&str> = required.scopes.iter().chain(&required.any_scope).map(|scope| &**scope).collect();
     let scope = if scopes.is_empty() { String::new() } else { format!(", scope=\"{}\"", scopes.join(" ")) };
     let challenge = |middle: &str| {
-        let text = format!("Bearer realm=\"{}\"{middle}, resource_metadata=\"{metadata}\"", route.service.name);
+        let text = format!("Bearer realm=\"{}\"{middle}, resource_metadata=\"{metadata}\"", route.realm());
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     };
     Challenges {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use catalog::{Auth, CanonicalPath, Snapshot};
+use catalog::{Auth, CanonicalPath, Route, Snapshot};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
@@ -31,9 +31,9 @@ pub(crate) fn answer(live: &Live, head: &Head<'_>, path: &CanonicalPath<'_>) -> 
     Some(response)
 }
 
-/// The protected resources of a set, by service; made in one pass over the routes.
+/// The protected resources of a set, by service or composition; made in one pass over the routes.
 #[derive(Debug, Default)]
-pub(crate) struct Resources<'a>(BTreeMap<&'a str, Protected<'a>>);
+pub(crate) struct Resources<'a>(BTreeMap<(&'static str, &'a str), Protected<'a>>);
 
 #[derive(Debug)]
 struct Protected<'a> {
@@ -45,7 +45,7 @@ struct Protected<'a> {
 
 impl<'a> Resources<'a> {
     pub fn of(public_url: &str, snapshot: &'a Snapshot) -> Self {
-        let mut found: BTreeMap<&str, (Vec<String>, Protected<'_>)> = BTreeMap::new();
+        let mut found: BTreeMap<(&str, &str), (Vec<String>, Protected<'_>)> = BTreeMap::new();
         for route in &snapshot.routes {
             let Auth::Token(required) = &route.auth else { continue };
             let prefix: Vec<String> = route.pattern.literal_prefix().split('/').skip(1).map(str::to_owned).collect();
@@ -54,28 +54,30 @@ impl<'a> Resources<'a> {
                     Protected { identifier: String::new(), servers: BTreeSet::new(), scopes: BTreeSet::new() };
                 (prefix.clone(), nothing)
             };
-            let (common, protected) = found.entry(&route.service.name).or_insert_with(new);
+            let (common, protected) = found.entry((route.kind(), route.realm())).or_insert_with(new);
             let shared = common.iter().zip(&prefix).take_while(|(a, b)| a == b).count();
             common.truncate(shared);
             protected.servers.insert(required.issuer.spec.issuer.as_str());
             protected.scopes.extend(required.scopes.iter().chain(&required.any_scope).map(|scope| &**scope));
         }
+        for (common, protected) in found.values_mut() {
+            let parts = common.iter().filter(|part| !part.is_empty());
+            protected.identifier = parts.fold(public_url.to_owned(), |url, part| url + "/" + part);
+        }
         for service in &snapshot.services {
-            let Some((common, protected)) = found.get_mut(&*service.name) else { continue };
-            protected.identifier = match &service.spec.resource {
-                Some(resource) => resource.as_str().trim_end_matches('/').to_owned(),
-                None => common
-                    .iter()
-                    .filter(|part| !part.is_empty())
-                    .fold(public_url.to_owned(), |url, part| url + "/" + part),
+            let (Some(resource), Some((_, protected))) =
+                (&service.spec.resource, found.get_mut(&("Route", &*service.name)))
+            else {
+                continue;
             };
+            protected.identifier = resource.as_str().trim_end_matches('/').to_owned();
         }
         Self(found.into_iter().map(|(name, (_, protected))| (name, protected)).collect())
     }
 
-    /// Where the metadata of a service is (RFC 9728 §3.1: the well-known part goes before the path).
-    pub fn metadata_url(&self, service: &str) -> String {
-        let identifier = self.0.get(service).map_or("", |protected| &protected.identifier);
+    /// Where the metadata of a route's resource is (RFC 9728 §3.1: the well-known part goes before the path).
+    pub fn metadata_url(&self, route: &Route) -> String {
+        let identifier = self.0.get(&(route.kind(), &**route.realm())).map_or("", |protected| &protected.identifier);
         let (origin, path) = split(identifier);
         format!("{origin}{RESOURCE}{path}")
     }

@@ -38,6 +38,9 @@ pub struct CompositionSpec {
     /// Steps that may be on their way at once.
     #[serde(default = "concurrency")]
     pub concurrency: u32,
+    /// Of the request's body.
+    #[serde(default = "max_body")]
+    pub max_body: Size,
     /// Of the answer that is made.
     #[serde(default = "max_answer")]
     pub max_answer: Size,

@@ -58,7 +58,7 @@ fn a_client_leads_to_its_plan() {
     assert_eq!(plan_of("echo", "shop").as_deref(), Some("free"));
     assert_eq!(plan_of("orders", "other"), None);
     let route = &snapshot.routes[0];
-    assert_eq!(route.service.api.as_ref().unwrap().name.as_ref(), "orders");
+    assert_eq!(route.api.as_ref().unwrap().name.as_ref(), "orders");
     assert_eq!(route.operation.as_ref(), "orders-read");
 }
 

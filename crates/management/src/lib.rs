@@ -9,6 +9,7 @@ pub mod audit;
 pub mod config;
 mod cx;
 mod error;
+pub mod issuer;
 pub mod metrics;
 pub mod router;
 
@@ -40,6 +41,8 @@ pub struct Management {
     pub clock: SharedClock,
     pub metrics: metrics::Metrics,
     pub kit: web::Kit,
+    /// The identity system: its metadata and keys.
+    pub issuer: issuer::Issuer,
     /// Root of all keys derived from the master key: `seal.derive("…")`, `seal.mac("…")`.
     pub seal: SealingKey,
 }
@@ -57,7 +60,8 @@ impl Management {
     pub async fn with_db(config: Config, clock: SharedClock, db: Db) -> Result<SharedManagement, Refused> {
         let seal = SealingKey::new(&config.master_key).map_err(|error| Refused::Broken(error.to_string()))?;
         let kit = kit(&config, &seal).map_err(|error| Refused::Broken(error.to_string()))?;
-        Ok(Arc::new(Self { metrics: metrics::Metrics::default(), kit, seal, config, db, clock }))
+        let metrics = metrics::Metrics::default();
+        Ok(Arc::new(Self { metrics, kit, issuer: issuer::Issuer::default(), seal, config, db, clock }))
     }
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.

@@ -29,6 +29,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Sockets that are bound already, so that a port that is taken is known before anything starts.
 pub struct Sockets {
     pub identity: Option<TcpListener>,
+    pub entitlement: Option<TcpListener>,
     pub gateway: Vec<TcpListener>,
     pub ops: TcpListener,
 }
@@ -36,7 +37,7 @@ pub struct Sockets {
 impl Sockets {
     /// The same sockets once more, to be handed to a new process.
     pub fn copies(&self) -> anyhow::Result<Vec<TcpListener>> {
-        let all = self.identity.iter().chain(&self.gateway).chain(std::iter::once(&self.ops));
+        let all = self.identity.iter().chain(&self.entitlement).chain(&self.gateway).chain(std::iter::once(&self.ops));
         all.map(|socket| socket.try_clone().context("a listener cannot be kept")).collect()
     }
 }
@@ -96,7 +97,7 @@ pub struct Starting {
 
 impl Starting {
     pub fn new(clock: SharedClock) -> anyhow::Result<Self> {
-        let (signals, roles) = (Signals::new()?, Roles::new(None, None));
+        let (signals, roles) = (Signals::new()?, Roles::default());
         Ok(Self { signals, clock, work: Stage::default(), edge: None, drain: DRAIN, roles })
     }
 
@@ -114,6 +115,20 @@ impl Starting {
         Ok(())
     }
 
+    /// Opens the entitlement system and puts it on its socket.
+    pub async fn entitlement(&mut self, config: entitlement::Config, socket: TcpListener) -> anyhow::Result<()> {
+        let entitlement = wire::open_entitlement(config, &self.clock).await?;
+        self.work.serve(socket, entitlement::router::served(entitlement.clone()));
+        let stop = self.work.stop.clone();
+        let tended = entitlement.clone();
+        self.work.tasks.push(tokio::spawn(async move {
+            wire::tend_entitlement(tended, stop).await;
+            Ok(())
+        }));
+        self.roles.entitlement = Some(entitlement);
+        Ok(())
+    }
+
     /// A small server beside the roles, such as the sample service of development mode.
     pub fn serve(&mut self, socket: TcpListener, router: Router) {
         self.work.serve(socket, router);
@@ -125,7 +140,7 @@ impl Starting {
         parts: wire::GatewayParts,
         sockets: Vec<TcpListener>,
     ) -> anyhow::Result<()> {
-        self.roles.gateway = Some(wire::open_gateway(parts, self.roles.identity.as_ref(), &self.clock)?);
+        self.roles.gateway = Some(wire::open_gateway(parts, self.roles.peer(), &self.clock)?);
         self.edge = Some(wire::serve_gateway(&mut self.roles, section, sockets, &self.clock)?);
         self.drain = section.limits.drain_time.map_or(DRAIN, |span| span.0);
         Ok(())

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     Identity,
+    Entitlement,
     Gateway,
 }
 
 /// In starting order: a role starts after those whose answers it asks for. They stop in the reverse order,
 /// so that nothing that is still being served misses its peer.
-const ROLES: [Role; 2] = [Role::Identity, Role::Gateway];
+const ROLES: [Role; 3] = [Role::Entitlement, Role::Identity, Role::Gateway];
 
 impl Role {
     pub fn all() -> Vec<Self> {
@@ -23,6 +24,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
+            Self::Entitlement => "entitlement",
             Self::Gateway => "gateway",
         }
     }
@@ -40,5 +42,6 @@ mod tests {
     #[test]
     fn roles_start_in_the_order_of_the_list() {
         assert_eq!(in_order(&[Role::Gateway, Role::Identity, Role::Gateway]), [Role::Identity, Role::Gateway]);
+        assert_eq!(in_order(&[Role::Identity, Role::Entitlement]), [Role::Entitlement, Role::Identity]);
     }
 }

@@ -1,12 +1,14 @@
 //! Builds the roles of a process and joins them: who asks whom, over which peer.
 
-use std::collections::BTreeSet;
+mod entitlement;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::entitlement::SharedEntitlement;
 use anyhow::Context as _;
 use base::peer::{HttpPeer, SharedPeer};
 use base::time::SharedClock;
@@ -22,28 +24,38 @@ use crate::ops::health::{Check, State};
 use crate::peer::RouterPeer;
 use crate::roles::Role;
 
+pub use self::entitlement::{CALLER_SECRET_BYTES, entitlement_config, open_entitlement, tend_entitlement};
+
 /// The parts that run in this process.
+#[derive(Default)]
 pub struct Roles {
     pub identity: Option<SharedIdentity>,
+    pub entitlement: Option<SharedEntitlement>,
     pub gateway: Option<Arc<Gateway>>,
     certificates: Vec<(Arc<Certificates>, Vec<CertificateFiles>)>,
     stopping: AtomicBool,
 }
 
 impl Roles {
-    pub fn new(identity: Option<SharedIdentity>, gateway: Option<Arc<Gateway>>) -> Self {
-        Self { identity, gateway, certificates: Vec::new(), stopping: AtomicBool::new(false) }
+    pub fn running(&self) -> Vec<Role> {
+        let runs = |role: &Role| match role {
+            Role::Identity => self.identity.is_some(),
+            Role::Entitlement => self.entitlement.is_some(),
+            Role::Gateway => self.gateway.is_some(),
+        };
+        Role::all().into_iter().filter(runs).collect()
     }
 
-    pub fn running(&self) -> Vec<Role> {
-        let mut running = BTreeSet::new();
-        if self.identity.is_some() {
-            running.insert(Role::Identity);
+    /// For those who ask others: roles of this process are asked without a socket, by the same messages.
+    pub fn peer(&self) -> SharedPeer {
+        let mut peer = HttpPeer::shared();
+        if let Some(entitlement) = &self.entitlement {
+            peer = inside(&entitlement.config.url, ::entitlement::router::public(entitlement.clone()), peer);
         }
-        if self.gateway.is_some() {
-            running.insert(Role::Gateway);
+        if let Some(identity) = &self.identity {
+            peer = inside(&identity.config.issuer, identity::router::public(identity.clone()), peer);
         }
-        running.into_iter().collect()
+        peer
     }
 
     /// From now on not ready, so that whoever distributes requests looks elsewhere.
@@ -63,6 +75,9 @@ impl Roles {
                 Err(error) => (State::Down, error.to_string()),
             };
             checks.push(Check { name: "identity: database".to_owned(), state, detail });
+        }
+        if let Some(entitlement) = &self.entitlement {
+            checks.extend(self::entitlement::checks(entitlement).await);
         }
         if let Some(gateway) = &self.gateway {
             let readiness = gateway.ready();
@@ -100,12 +115,6 @@ pub fn lines(faults: &[catalog::Fault]) -> String {
 
 /// The identity system of a configuration: its settings with all secrets read.
 pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> anyhow::Result<identity::Config> {
-    let database = match &section.database {
-        config::Database::Sqlite => store::Config::Sqlite { path: data.join("identity.db") },
-        config::Database::Postgres(postgres) => {
-            store::Config::Postgres { url: postgres.postgres.read_text()?, schema: postgres.schema.clone() }
-        }
-    };
     let mut lifetimes = identity::config::Lifetimes::default();
     let given = &section.lifetimes;
     for (target, value) in [
@@ -125,7 +134,7 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
     }
     Ok(identity::Config {
         issuer: section.issuer.clone(),
-        database,
+        database: database(&section.database, Role::Identity, data)?,
         master_key: section.master_key.read()?,
         node: section.node.clone().or_else(environment::host_name).unwrap_or_else(|| "node-1".to_owned()),
         lifetimes,
@@ -134,6 +143,17 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         budgets: identity::config::Budgets::default(),
         trusted_proxies: section.trusted_proxies.clone(),
         templates: section.templates.clone(),
+    })
+}
+
+/// Where a role keeps its tables.
+pub fn database(given: &config::Database, role: Role, data: &std::path::Path) -> anyhow::Result<store::Config> {
+    Ok(match given {
+        config::Database::Sqlite => store::Config::Sqlite { path: data.join(format!("{}.db", role.name())) },
+        config::Database::Postgres(postgres) => {
+            let schema = postgres.schema.clone().unwrap_or_else(|| role.name().to_owned());
+            store::Config::Postgres { url: postgres.postgres.read_text()?, schema }
+        }
     })
 }
 
@@ -189,17 +209,12 @@ pub struct GatewayParts {
     pub public_url: String,
 }
 
-/// An issuer that runs in this process is asked without a socket, by the same messages.
-pub fn open_gateway(
-    parts: GatewayParts,
-    own: Option<&SharedIdentity>,
-    clock: &SharedClock,
-) -> anyhow::Result<Arc<Gateway>> {
+pub fn open_gateway(parts: GatewayParts, peer: SharedPeer, clock: &SharedClock) -> anyhow::Result<Arc<Gateway>> {
     let config = GatewayConfig {
         data_dir: parts.data,
         resources: parts.resources,
         public_url: parts.public_url,
-        peer: own.map_or_else(peer, peer_with),
+        peer,
         clock: clock.clone(),
         runtime: tokio::runtime::Handle::current(),
         environment: Arc::new(environment::variable),
@@ -207,16 +222,10 @@ pub fn open_gateway(
     Gateway::new(config).context("the gateway cannot start")
 }
 
-pub fn peer() -> SharedPeer {
-    HttpPeer::shared()
-}
-
-/// A peer that knows the identity system of this process.
-pub fn peer_with(identity: &SharedIdentity) -> SharedPeer {
-    let router = identity::router::public(identity.clone());
-    match RouterPeer::new(&identity.config.issuer, router, peer()) {
+fn inside(url: &str, router: axum::Router, outside: SharedPeer) -> SharedPeer {
+    match RouterPeer::new(url, router, outside.clone()) {
         Some(own) => Arc::new(own),
-        None => peer(),
+        None => outside,
     }
 }
 

@@ -34,6 +34,80 @@ async fn apart_on_postgresql_a_revocation_shuts_the_door_at_two_gateways() {
     }
 }
 
+/// The entitlement system alone, on both databases, and on an address of its own with secrets of callers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_entitlement_system_runs_alone() {
+    let database = testkit::db::postgres(&[]).await;
+    let store::Config::Postgres { url, schema } = &database.config else { panic!("PostgreSQL") };
+    for database in ["sqlite".to_owned(), format!("{{ postgres: 'file:database.url', schema: {schema} }}")] {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_ports();
+        let at = |name: &str| folder.path().join(name);
+        let (pdp, ops) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", port + 1));
+        write(&at("admin.token"), &base::random::text::<48>());
+        write(&at("database.url"), url.expose());
+        let (asking, reading) = (base::random::text::<48>(), base::random::text::<48>());
+        write(&at("asking.secret"), &asking);
+        write(&at("reading.secret"), &reading);
+        write(
+            &at("cardea.yaml"),
+            &format!(
+                "data: ./data\nentitlement:\n  url: '{pdp}'\n  listen: '127.0.0.1:{port}'\n  database: {database}\n  callers:\n  \
+                 - {{ name: asking, secret: 'file:asking.secret', rights: [evaluate] }}\n  \
+                 - {{ name: reading, secret: 'file:reading.secret', rights: [read, snapshot] }}\n\
+                 ops: {{ listen: '127.0.0.1:{}', adminToken: 'file:admin.token' }}\n",
+                port + 1
+            ),
+        );
+        let config = at("cardea.yaml");
+        let migrated = run(&["migrate", "--config", config.to_str().unwrap()], None);
+        let server =
+            Server::start(&["serve", "--json", "--config", config.to_str().unwrap(), "--roles", "entitlement"]);
+        let token = format!("file:{}", at("admin.token").display());
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../policy/examples/patient");
+
+        let published = run(&["policy", "publish", example, "--server", &ops, "--admin-token", &token], None);
+
+        assert!(out(&migrated).starts_with("entitlement: schema is at migration"), "{}", err(&migrated));
+        assert!(published.status.success(), "{}", err(&published));
+        assert_eq!(server.ready["roles"], serde_json::json!(["entitlement"]));
+        let snapshot = get(&format!("{pdp}/policy/v1/snapshot"), Some(&reading)).await;
+        assert_eq!((snapshot.status().as_u16(), &body(&snapshot)["version"]), (200, &1.into()));
+        assert_eq!(get(&format!("{pdp}/policy/v1/snapshot"), Some(&asking)).await.status(), 403);
+        assert_eq!(get(&format!("{pdp}/admin/v1/policies"), Some(&reading)).await.status(), 200, "who may read");
+        assert_eq!(get(&format!("{pdp}/admin/v1/policies"), Some(&asking)).await.status(), 403);
+        assert_eq!(get(&format!("{pdp}/admin/v1/policies"), None).await.status(), 401);
+        assert_eq!(get(&format!("{pdp}/nothing"), None).await.status(), 404);
+        assert_eq!(get(&format!("{ops}/admin/v1/policies"), Some(&reading)).await.status(), 401, "operators alone");
+        assert_eq!(server.terminate(), Some(0));
+    }
+}
+
+#[test]
+fn a_caller_with_a_short_or_shared_secret_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write(&at("admin.token"), &"t".repeat(48));
+    write(&at("short.secret"), &"s".repeat(31));
+    write(&at("long.secret"), &"s".repeat(32));
+    let serve = |callers: &str| {
+        write(
+            &at("cardea.yaml"),
+            &format!(
+                "data: ./data\nentitlement: {{ url: 'http://127.0.0.1:1', listen: '127.0.0.1:0', callers: [{callers}] }}\n\
+                 ops: {{ listen: '127.0.0.1:0', adminToken: 'file:admin.token' }}\n"
+            ),
+        );
+        let output = run(&["serve", "--config", at("cardea.yaml").to_str().unwrap()], None);
+        assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+        err(&output)
+    };
+
+    assert!(serve("{ name: a, secret: 'file:short.secret', rights: [evaluate] }").contains("it needs 32"));
+    let shared = "{ name: a, secret: 'file:long.secret', rights: [evaluate] }, { name: b, secret: 'file:long.secret', rights: [evaluate] }";
+    assert!(serve(shared).contains("have the same secret"));
+}
+
 /// The last good configuration of a gateway starts it again while identity is down.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_starts_with_what_it_had_while_identity_is_down() {

@@ -93,6 +93,34 @@ fn a_composition_is_checked_planned_and_run() {
 }
 
 #[test]
+fn policies_are_checked_tested_and_explained_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy/examples/patient");
+    std::fs::create_dir(folder.path().join("patient")).unwrap();
+    for name in ["policy.cedar", "schema.cedarschema", "tests.yaml"] {
+        std::fs::copy(example.join(name), folder.path().join("patient").join(name)).unwrap();
+    }
+    let good = std::fs::read_to_string(example.join("policy.cedar")).unwrap();
+    std::fs::create_dir(folder.path().join("bad")).unwrap();
+    write(&folder.path().join("bad/policy.cedar"), &good.replace("resource.doctor", "resource.docter"));
+    std::fs::copy(example.join("schema.cedarschema"), folder.path().join("bad/schema.cedarschema")).unwrap();
+    write(&folder.path().join("open.cedar"), "permit (principal, action == Action::\"read_record\", resource);\n");
+    let run = |columns, arguments: &[&str]| shown(&at_columns(columns, folder.path(), arguments));
+
+    insta::assert_snapshot!("policy_check", run(80, &["policy", "check", "patient"]));
+    insta::assert_snapshot!("policy_check_fault", run(80, &["policy", "check", "bad"]));
+    insta::assert_snapshot!("policy_check_json", run(80, &["policy", "check", "bad", "--json"]));
+    insta::assert_snapshot!("policy_test", run(80, &["policy", "test", "patient"]));
+    let lost = ["policy", "test", "open.cedar", "patient/schema.cedarschema", "patient/tests.yaml"];
+    insta::assert_snapshot!("policy_test_fails", run(80, &lost));
+    let context = r#"{"authentication": {"auth_time": 1767225000}, "device": {"id": "tablet-7", "enrolled": true}, "network": {"address": "203.0.113.9"}}"#;
+    let ask = ["policy", "explain", "patient", "--subject", "user:ann", "--action", "read_record", "--resource"];
+    let with = ["patient_record:r1", "--now", "1767225600", "--context", context];
+    insta::assert_snapshot!("policy_explain", run(80, &[&ask[..], &with[..]].concat()));
+    insta::assert_snapshot!("policy_nothing", run(80, &["policy", "test", "patient/tests.yaml"]));
+}
+
+#[test]
 fn doctor_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
 

@@ -142,9 +142,14 @@ fn every_problem_has_its_entry_in_the_handbook() {
         page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(slug, _)| slug)).collect();
 
     let mut used = BTreeSet::new();
-    for file in
-        ["crates/gateway/src", "crates/integration/src", "crates/identity/src", "crates/app/src", "crates/resource/src"]
-    {
+    for file in [
+        "crates/gateway/src",
+        "crates/integration/src",
+        "crates/identity/src",
+        "crates/entitlement/src",
+        "crates/app/src",
+        "crates/resource/src",
+    ] {
         collect(&root().join(file), &mut used);
     }
 

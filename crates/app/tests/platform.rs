@@ -35,6 +35,66 @@ async fn a_token_opens_the_sample_until_it_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn policies_are_published_decided_logged_and_rolled_back() {
+    let dev = Dev::start();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../policy/examples/patient");
+    let url = dev.text("/entitlement/url");
+    let ask = async |secret: &str| {
+        let question = json!({
+            "subject": {"type": "user", "id": "ann"}, "action": {"name": "read_record"},
+            "resource": {"type": "patient_record", "id": "r1"},
+            "context": {"device": {"enrolled": true}, "network": {"address": "10.20.0.1"}},
+        });
+        let request = http::Request::post(format!("{url}/access/v1/evaluation"))
+            .header("authorization", format!("Bearer {secret}"))
+            .header("content-type", "application/json")
+            .header("x-request-id", "walk-1")
+            .body(bytes::Bytes::from(question.to_string()))
+            .unwrap();
+        support::call(request).await
+    };
+    let secret = dev.text("/entitlement/callers/identity");
+    assert_eq!(ask("nobody").await.status(), 401);
+    assert_eq!(body(&ask(&secret).await)["context"]["policy_version"], 0, "nothing is published, nothing permitted");
+
+    assert!(dev.ok(&["policy", "publish", example, "--comment", "first"]).starts_with("version 1 is in force"));
+    dev.ok(&["policy", "entities", "put", &format!("{example}/tests.yaml")]);
+    let denied = body(&ask(&secret).await);
+    let untested = dev.data.join("untested.cedar");
+    write(&untested, "permit (principal, action, resource);");
+    let refused = dev.cardea(&["policy", "publish", untested.to_str().unwrap()]);
+    let second = dev.json(&["policy", "publish", example]);
+    let back = dev.json(&["policy", "rollback", "1"]);
+
+    assert_eq!((&denied["decision"], &denied["context"]["step_up"]["max_age"]), (&json!(false), &json!(900)));
+    assert_eq!(refused.status.code(), Some(5), "{}", err(&refused));
+    assert_eq!((&second["version"], &back["version"], &back["activation"]), (&json!(3), &json!(1), &json!(3)));
+    let versions = dev.json(&["policy", "versions"]);
+    assert_eq!((&versions["active"], &versions["items"][0]["author"]), (&json!(1), &json!("operator dev")));
+    assert!(dev.ok(&["policy", "versions", "1"]).contains("recent-login"));
+    // The log is written behind the decisions.
+    let logged = loop {
+        let found = dev.json(&["policy", "decisions", "--request", "walk-1", "--subject", "ann"]);
+        if found["items"].as_array().unwrap().len() == 2 {
+            break found;
+        }
+    };
+    assert_eq!(
+        (&logged["items"][0]["caller"], &logged["items"][0]["reasons"]),
+        (&json!("identity"), &json!(["recent-login"]))
+    );
+    let ready = get(&format!("{}/readyz?verbose", dev.text("/ops")), None).await;
+    let ready = String::from_utf8(ready.body().to_vec()).unwrap();
+    assert!(ready.contains("entitlement: policies: version 1"), "{ready}");
+    let metrics = get(&format!("{}/metrics", dev.text("/ops")), None).await;
+    assert!(String::from_utf8(metrics.body().to_vec()).unwrap().contains("cardea_entitlement_decisions_total"));
+
+    let dev = dev.killed_and_started_again();
+
+    assert_eq!(body(&ask(&secret).await)["context"]["policies"], json!(["recent-login"]), "{}", dev.text("/ops"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_outlives_kill_9() {
     let dev = Dev::start();
     let (kept, revoked) = (dev.token(), dev.token());

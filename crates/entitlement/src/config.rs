@@ -30,10 +30,19 @@ pub struct Caller {
 pub enum Right {
     /// To ask for decisions.
     Evaluate,
-    /// To take the whole of the policies and entities.
+    /// To take the whole of the policies and entities, and to report what was decided with them.
     Snapshot,
+    /// To read policies, entities and the decision log, to check and to explain.
+    Read,
     /// To read and change policies, entities and the decision log.
     Administer,
+}
+
+impl Right {
+    /// Whether who has this right may do what needs the other.
+    pub fn covers(self, needed: Self) -> bool {
+        self == needed || (self == Self::Administer && needed == Self::Read)
+    }
 }
 
 impl Caller {

@@ -37,17 +37,17 @@ pub enum Refused {
 impl Refused {
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::BadRequest(_) | Self::TooMany(_) => (StatusCode::BAD_REQUEST, "bad-request"),
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "credential-needed"),
-            Self::NoRight => (StatusCode::FORBIDDEN, "right-needed"),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
+            Self::BadRequest(_) | Self::TooMany(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "credential_needed"),
+            Self::NoRight => (StatusCode::FORBIDDEN, "right_needed"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
-            Self::Policies(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy-errors"),
-            Self::Tests(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy-tests"),
-            Self::Entities(_) => (StatusCode::UNPROCESSABLE_ENTITY, "entity-errors"),
-            Self::Store(StoreError::Invalid) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-document"),
+            Self::Policies(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy_errors"),
+            Self::Tests(_) => (StatusCode::UNPROCESSABLE_ENTITY, "policy_tests"),
+            Self::Entities(_) => (StatusCode::UNPROCESSABLE_ENTITY, "entity_errors"),
+            Self::Store(StoreError::Invalid) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_document"),
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "database"),
-            Self::Broken(_) => (StatusCode::SERVICE_UNAVAILABLE, "policies-unusable"),
+            Self::Broken(_) => (StatusCode::SERVICE_UNAVAILABLE, "policies_unusable"),
         }
     }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use base::time::SharedClock;
 use store::{Db, Migration, StoreError};
 
+pub use callers::Operator;
 pub use config::{Caller, Config, Right};
 pub use cx::Cx;
 pub use error::Refused;
@@ -66,6 +67,11 @@ impl Entitlement {
         });
         entitlement.live.get(&entitlement).await?;
         Ok(entitlement)
+    }
+
+    /// The version of the policies in force; 0 where none is published.
+    pub async fn in_force(self: &Arc<Self>) -> Result<i64, Refused> {
+        Ok(self.live.get(self).await?.version)
     }
 
     /// Writes the decision log until the process ends; the program starts it once, beside the listeners.

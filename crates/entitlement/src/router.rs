@@ -8,11 +8,11 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use base::Problem;
 use base::ids::RequestId;
 use base::time::Stopwatch;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::Right;
@@ -27,33 +27,33 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request's id of somebody else is sent back and logged up to this length.
 const FOREIGN_ID: usize = 128;
 
-type Route = (&'static str, Option<Right>, MethodRouter<SharedEntitlement>);
+type Route = (Method, &'static str, Option<Right>, MethodRouter<SharedEntitlement>);
 
 pub(crate) fn public_routes() -> Vec<Route> {
     vec![
-        (evaluate::WELL_KNOWN, None, get(evaluate::http::metadata)),
-        (evaluate::EVALUATION, Some(Right::Evaluate), post(evaluate::http::evaluate)),
-        (evaluate::EVALUATIONS, Some(Right::Evaluate), post(evaluate::http::evaluate_many)),
-        ("/policy/v1/snapshot", Some(Right::Snapshot), get(snapshot::http::show_snapshot)),
+        (Method::GET, evaluate::WELL_KNOWN, None, get(evaluate::http::metadata)),
+        (Method::POST, evaluate::EVALUATION, Some(Right::Evaluate), post(evaluate::http::evaluate)),
+        (Method::POST, evaluate::EVALUATIONS, Some(Right::Evaluate), post(evaluate::http::evaluate_many)),
+        (Method::GET, "/policy/v1/snapshot", Some(Right::Snapshot), get(snapshot::http::show_snapshot)),
     ]
 }
 
 pub(crate) fn admin_routes() -> Vec<Route> {
-    let admin = Some(Right::Administer);
+    let (read, admin) = (Some(Right::Read), Some(Right::Administer));
     vec![
-        ("/admin/v1/policies/check", admin, post(policies::http::check_policies)),
-        ("/admin/v1/policies/explain", admin, post(policies::http::explain_question)),
-        ("/admin/v1/policies/history", admin, get(policies::http::list_activations)),
-        ("/admin/v1/policies/versions", admin, get(policies::http::list_versions).post(policies::http::create_version)),
-        ("/admin/v1/policies/versions/{version}", admin, get(policies::http::show_version)),
-        ("/admin/v1/policies/versions/{version}/publish", admin, post(policies::http::publish_version)),
-        ("/admin/v1/entities", admin, get(attributes::http::list_entities).post(attributes::http::apply_entities)),
-        (
-            "/admin/v1/entities/{type}/{id}",
-            admin,
-            get(attributes::http::show_entity).delete(attributes::http::delete_entity),
-        ),
-        ("/admin/v1/decisions", admin, get(decisions::http::list_decisions)),
+        (Method::GET, "/admin/v1/policies", read, get(policies::http::show_state)),
+        (Method::POST, "/admin/v1/policies/check", read, post(policies::http::check_policies)),
+        (Method::POST, "/admin/v1/policies/explain", read, post(policies::http::explain_question)),
+        (Method::GET, "/admin/v1/policies/history", read, get(policies::http::list_activations)),
+        (Method::GET, "/admin/v1/policies/versions", read, get(policies::http::list_versions)),
+        (Method::POST, "/admin/v1/policies/versions", admin, post(policies::http::create_version)),
+        (Method::GET, "/admin/v1/policies/versions/{version}", read, get(policies::http::show_version)),
+        (Method::POST, "/admin/v1/policies/versions/{version}/publish", admin, post(policies::http::publish_version)),
+        (Method::GET, "/admin/v1/entities", read, get(attributes::http::list_entities)),
+        (Method::POST, "/admin/v1/entities", admin, post(attributes::http::apply_entities)),
+        (Method::GET, "/admin/v1/entities/{type}/{id}", read, get(attributes::http::show_entity)),
+        (Method::DELETE, "/admin/v1/entities/{type}/{id}", admin, delete(attributes::http::delete_entity)),
+        (Method::GET, "/admin/v1/decisions", read, get(decisions::http::list_decisions)),
     ]
 }
 
@@ -62,14 +62,20 @@ pub fn public(entitlement: SharedEntitlement) -> Router {
     finish(public_routes(), QUESTIONS_LIMIT, entitlement)
 }
 
-/// What administrators see.
+/// What administrators see: an [`crate::Operator`] that the process has made known, or a caller with the right.
+/// Without a fallback of its own, so that it can stand beside others.
 pub fn admin(entitlement: SharedEntitlement) -> Router {
     finish(admin_routes(), DOCUMENTS_LIMIT, entitlement)
 }
 
+/// Both, as they are served on the entitlement system's own address.
+pub fn served(entitlement: SharedEntitlement) -> Router {
+    public(entitlement.clone()).merge(admin(entitlement)).fallback(not_found)
+}
+
 fn finish(routes: Vec<Route>, body_limit: usize, entitlement: SharedEntitlement) -> Router {
     let mut router = Router::new();
-    for (path, right, route) in routes {
+    for (_, path, right, route) in routes {
         let route = match right {
             Some(right) => {
                 route.route_layer(middleware::from_fn_with_state((entitlement.clone(), right), callers::check))
@@ -79,7 +85,6 @@ fn finish(routes: Vec<Route>, body_limit: usize, entitlement: SharedEntitlement)
         router = router.route(path, route);
     }
     router
-        .fallback(not_found)
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(middleware::from_fn_with_state(entitlement.clone(), accompany))
@@ -87,7 +92,7 @@ fn finish(routes: Vec<Route>, body_limit: usize, entitlement: SharedEntitlement)
 }
 
 async fn not_found() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "There is nothing at this address").into_response::<Body>()
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address").into_response::<Body>()
 }
 
 /// The request gets its id, the caller's if it sent one (AuthZEN §10.1.3), and the log its line.
@@ -122,7 +127,7 @@ async fn accompany(State(entitlement): State<SharedEntitlement>, mut request: Re
 fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {
     // What the panic says may quote the request; the hook of the process has logged where it was.
     tracing::error!("a request ended in a panic");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "The service failed")
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The service failed")
         .into_response::<Body>()
         .into_response()
 }

@@ -31,6 +31,7 @@ pub use explain::{Condition, Considered, Explanation, Outcome};
 pub use fault::{Fault, Faults, Misfit};
 pub use question::{Action, Authentication, CallFacts, Device, EntityRef, HttpRequest, Network, Party, Question};
 pub use schema::BASE_SCHEMA;
+pub use shape::same_type;
 pub use snapshot::Snapshot;
 pub use source::{Effect, File, Limits, Source};
 pub use suite::{Case, Expect, Failure, Suite};

@@ -299,6 +299,11 @@ fn parse_type(name: &str) -> Result<EntityTypeName, String> {
     name.parse().map_err(|_| format!("`{name}` is not a type's name"))
 }
 
+/// Whether two names of a type are the same for questions.
+pub fn same_type(one: &str, other: &str) -> bool {
+    spelling(one) == spelling(other)
+}
+
 fn spelling(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }

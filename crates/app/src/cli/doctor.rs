@@ -10,10 +10,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::serve::ADMIN_TOKEN_BYTES;
-use crate::config::{Database, File, Gateway, Identity, Reference};
+use crate::config::{Database, Entitlement, File, Gateway, Identity, Reference};
 use crate::documents;
 use crate::exit::Exit;
 use crate::out::{Out, Table};
+use crate::roles::Role;
 use crate::wire;
 
 #[derive(Debug, Args)]
@@ -110,6 +111,9 @@ async fn examine(file: &File) -> Vec<Finding> {
     if let Some(identity) = &file.identity {
         findings.extend(examine_identity(identity, file).await);
     }
+    if let Some(entitlement) = &file.entitlement {
+        findings.extend(examine_entitlement(entitlement, file).await);
+    }
     if let Some(gateway) = &file.gateway {
         findings.extend(examine_gateway(gateway));
     }
@@ -135,32 +139,53 @@ async fn examine_identity(identity: &Identity, file: &File) -> Vec<Finding> {
     findings.extend(proxies("identity.trustedProxies", &identity.trusted_proxies));
     findings.extend(one_network(identity));
     findings.push(secret("identity.masterKey", &identity.master_key, 32, Some(&file.data)));
-    findings.push(database(identity, file).await);
+    findings.push(database(&identity.database, Role::Identity, file).await);
     findings
 }
 
-async fn database(identity: &Identity, file: &File) -> Finding {
-    let todo = "start it, or correct `identity.database`";
-    if matches!(identity.database, Database::Sqlite) {
-        let path = file.data.join("identity.db");
+async fn examine_entitlement(entitlement: &Entitlement, file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !entitlement.listen.ip().is_loopback() {
+        findings.push(Finding::advice(
+            format!("the entitlement system listens on {} without TLS", entitlement.listen),
+            "see that only a TLS proxy reaches it: secrets of callers travel over it",
+        ));
+    }
+    for caller in &entitlement.callers {
+        let key = format!("entitlement.callers: {}", caller.name);
+        findings.push(secret(&key, &caller.secret, wire::CALLER_SECRET_BYTES, None));
+    }
+    if let Some(bearer) = entitlement.source.as_ref().and_then(|source| source.bearer.as_ref()) {
+        findings.push(secret("entitlement.source.bearer", bearer, 1, None));
+    }
+    findings.push(database(&entitlement.database, Role::Entitlement, file).await);
+    findings
+}
+
+async fn database(given: &Database, role: Role, file: &File) -> Finding {
+    let name = role.name();
+    let todo = format!("start it, or correct `{name}.database`");
+    if matches!(given, Database::Sqlite) {
+        let path = file.data.join(format!("{name}.db"));
+        let keep = if role == Role::Identity { "back it up with its master key" } else { "back it up" };
         return if path.exists() {
-            Finding::fine("the database is a file: good for one node; back it up with its master key")
+            Finding::fine(format!("the database of {name} is a file: good for one node; {keep}"))
         } else {
             Finding::advice(format!("the database {} is not there yet", path.display()), "`cardea migrate` makes it")
         };
     }
-    let config = match wire::identity_config(identity, &file.data) {
+    let config = match wire::database(given, role, &file.data) {
         Ok(config) => config,
-        Err(error) => return Finding::fault(format!("{error:#}"), todo),
+        Err(error) => return Finding::fault(format!("{error:#}"), &todo),
     };
     // Knowing no migration it changes nothing; a database that has some says so, and is reached.
-    match store::Db::open(&config.database, &[]).await {
+    match store::Db::open(&config, &[]).await {
         Ok(db) => {
             db.close().await;
-            Finding::advice("the database is reached and empty", "`cardea migrate` makes its tables")
+            Finding::advice(format!("the database of {name} is reached and empty"), "`cardea migrate` makes its tables")
         }
-        Err(store::StoreError::Newer { .. }) => Finding::fine("the database is reached"),
-        Err(error) => Finding::fault(format!("the database: {error}"), todo),
+        Err(store::StoreError::Newer { .. }) => Finding::fine(format!("the database of {name} is reached")),
+        Err(error) => Finding::fault(format!("the database of {name}: {error}"), &todo),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::config::{Database, File};
 use crate::exit::{Exit, usage};
 use crate::out::Out;
+use crate::roles::Role;
 use crate::wire;
 
 #[derive(Debug, Args)]
@@ -20,19 +21,28 @@ pub struct Migrate {
 impl Migrate {
     pub async fn run(self, out: Out) -> anyhow::Result<Exit> {
         let file = File::load(&self.config)?;
-        let section = file
-            .identity
-            .as_ref()
-            .ok_or_else(|| usage("the configuration has no section `identity:`, so there is no database to migrate"))?;
-        let config = wire::identity_config(section, &file.data)?;
-        if matches!(section.database, Database::Sqlite) {
-            std::fs::create_dir_all(&file.data)?;
+        let identity = file.identity.as_ref().map(|section| (Role::Identity, &section.database, identity::MIGRATIONS));
+        let entitlement =
+            file.entitlement.as_ref().map(|section| (Role::Entitlement, &section.database, entitlement::MIGRATIONS));
+        let databases: Vec<_> = identity.into_iter().chain(entitlement).collect();
+        if databases.is_empty() {
+            return Err(
+                usage("the configuration has no section with a database, so there is nothing to migrate").into()
+            );
         }
-        let db = store::Db::open(&config.database, identity::MIGRATIONS).await?;
-        db.close().await;
-        let version = identity::MIGRATIONS.last().map_or(0, |migration| migration.version);
-        let answer = json!({"identity": {"version": version}});
-        out.done(&answer, format!("identity: schema is at migration {version}"))?;
+        let mut answer = serde_json::Map::new();
+        let mut lines = Vec::new();
+        for (role, database, migrations) in databases {
+            if matches!(database, Database::Sqlite) {
+                std::fs::create_dir_all(&file.data)?;
+            }
+            let db = store::Db::open(&wire::database(database, role, &file.data)?, migrations).await?;
+            db.close().await;
+            let version = migrations.last().map_or(0, |migration| migration.version);
+            answer.insert(role.name().to_owned(), json!({"version": version}));
+            lines.push(format!("{}: schema is at migration {version}", role.name()));
+        }
+        out.done(&answer.into(), lines.join("\n"))?;
         Ok(Exit::Done)
     }
 }

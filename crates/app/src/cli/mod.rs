@@ -16,6 +16,7 @@ mod grant;
 mod key;
 mod migrate;
 mod plan;
+mod policy;
 mod reload;
 mod schema;
 mod serve;
@@ -74,6 +75,8 @@ enum Command {
     Explain(explain::Explain),
     /// Try a composition: its plan, its answer, its parts and times
     Compose(compose::Compose),
+    /// Write, test, explain and publish policies; read decisions
+    Policy(policy::Policy),
     /// Manage clients and their secrets
     Client(client::Client),
     /// Manage users
@@ -117,6 +120,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Export(command) => wait(command.run(out)),
         Command::Explain(command) => wait(command.run(out)),
         Command::Compose(command) => wait(command.run(out)),
+        Command::Policy(command) => wait(command.run(out)),
         Command::Client(command) => wait(command.run(out)),
         Command::User(command) => wait(command.run(out)),
         Command::Token(command) => wait(command.run(out)),

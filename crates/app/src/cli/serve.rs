@@ -15,7 +15,7 @@ use crate::handover::Inherited;
 use crate::net;
 use crate::out::Out;
 use crate::process::{Sockets, Starting};
-use crate::roles::{self, Role};
+use crate::roles::Role;
 use crate::wire::{self, GatewayParts};
 
 /// As long as it is to be; `cardea doctor` says the same.
@@ -34,7 +34,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self, out: Out) -> anyhow::Result<Exit> {
         let file = File::load(&self.config)?;
-        let roles = roles::in_order(if self.roles.is_empty() { &file.roles } else { &self.roles });
+        let roles = file.roles(&self.roles);
         if roles.is_empty() {
             return Err(usage("no role is to be run").hint("give `roles: [identity, gateway]`").into());
         }
@@ -50,6 +50,9 @@ async fn serve(file: File, roles: Vec<Role>, mut inherited: Inherited, out: Out)
     let sockets = bind(&file, &roles, &mut inherited)?;
     let kept = sockets.copies()?;
     let mut starting = Starting::new(SystemClock::shared())?;
+    if let (Some(section), Some(socket)) = (&file.entitlement, sockets.entitlement) {
+        starting.entitlement(wire::entitlement_config(section, &file.data)?, socket).await?;
+    }
     if let (Some(section), Some(socket)) = (&file.identity, sockets.identity) {
         starting.identity(wire::identity_config(section, &file.data)?, socket).await?;
     }
@@ -93,12 +96,16 @@ fn bind(file: &File, roles: &[Role], inherited: &mut Inherited) -> anyhow::Resul
             .hint("`cardea schema config` describes it")
     };
     let ops = net::take_or_bind(inherited, file.ops.listen, "operations")?;
-    let mut sockets = Sockets { identity: None, gateway: Vec::new(), ops };
+    let mut sockets = Sockets { identity: None, entitlement: None, gateway: Vec::new(), ops };
     for role in roles {
         match role {
             Role::Identity => {
                 let section = file.identity.as_ref().ok_or_else(|| missing(*role))?;
                 sockets.identity = Some(net::take_or_bind(inherited, section.listen, "the identity system")?);
+            }
+            Role::Entitlement => {
+                let section = file.entitlement.as_ref().ok_or_else(|| missing(*role))?;
+                sockets.entitlement = Some(net::take_or_bind(inherited, section.listen, "the entitlement system")?);
             }
             Role::Gateway => {
                 let section = file.gateway.as_ref().ok_or_else(|| missing(*role))?;

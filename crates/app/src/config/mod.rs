@@ -1,6 +1,7 @@
 //! `cardea.yaml`: what is fixed while the process runs (addresses, databases, issuer, keys, roles).
 //! Everything that customers create is a resource and does not stand here.
 
+pub mod entitlement;
 mod fault;
 mod words;
 
@@ -12,12 +13,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 
+pub use self::entitlement::Entitlement;
 pub use catalog::Span;
 pub use fault::Fault;
 pub use words::Reference;
 
 use crate::exit::usage;
-use crate::roles::Role;
+use crate::roles::{self, Role};
 
 /// The whole file. Paths are seen from the folder of the file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -27,11 +29,13 @@ pub struct File {
     /// The folder for databases in files and for the last good configuration of the gateway.
     #[serde(default = "default_data")]
     pub data: PathBuf,
-    /// What this process runs, unless `serve --roles` says otherwise.
-    #[serde(default = "Role::all")]
+    /// What this process runs, unless `serve --roles` says otherwise; without it the roles that have a section here.
+    #[serde(default)]
     pub roles: Vec<Role>,
     /// The identity system; needed with the role `identity`.
     pub identity: Option<Identity>,
+    /// The entitlement system; needed with the role `entitlement`.
+    pub entitlement: Option<Entitlement>,
     /// The gateway; needed with the role `gateway`.
     pub gateway: Option<Gateway>,
     /// Health, metrics and administration.
@@ -90,13 +94,20 @@ enum SqliteWord {
 pub struct Postgres {
     /// The connection URL, which holds a password.
     pub postgres: Reference,
-    /// The schema that holds the tables; it is made if it is missing.
-    #[serde(default = "default_schema")]
-    pub schema: String,
+    /// The schema that holds the tables; it is made if it is missing. The name of the role, if it is not given.
+    pub schema: Option<String>,
 }
 
-fn default_schema() -> String {
-    "identity".to_owned()
+impl Database {
+    #[must_use]
+    fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::Sqlite => Self::Sqlite,
+            Self::Postgres(Postgres { postgres, schema }) => {
+                Self::Postgres(Postgres { postgres: postgres.within(folder), schema })
+            }
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Database {
@@ -243,6 +254,18 @@ impl File {
         Ok(file)
     }
 
+    /// What is to be run: what was asked for, else what the file names, else what it has sections for.
+    pub fn roles(&self, asked: &[Role]) -> Vec<Role> {
+        let named = if asked.is_empty() { self.roles.as_slice() } else { asked };
+        let has = |role: &Role| match role {
+            Role::Identity => self.identity.is_some(),
+            Role::Entitlement => self.entitlement.is_some(),
+            Role::Gateway => self.gateway.is_some(),
+        };
+        let roles = if named.is_empty() { Role::all().into_iter().filter(has).collect() } else { named.to_vec() };
+        roles::in_order(&roles)
+    }
+
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             usage(format!("{}: {error}", path.display())).hint("`cardea schema config` describes the file")
@@ -256,11 +279,10 @@ impl File {
         self.identity = self.identity.map(|mut identity| {
             identity.master_key = identity.master_key.within(folder);
             identity.templates = identity.templates.map(|path| folder.join(path));
-            if let Database::Postgres(postgres) = &mut identity.database {
-                postgres.postgres = postgres.postgres.clone().within(folder);
-            }
+            identity.database = identity.database.within(folder);
             identity
         });
+        self.entitlement = self.entitlement.map(|entitlement| entitlement.within(folder));
         self.gateway = self.gateway.map(|mut gateway| {
             gateway.resources = gateway.resources.map(|path| folder.join(path));
             for certificate in
@@ -290,6 +312,9 @@ impl File {
                     "`identity.issuer` is an http or https URL without query, fragment or trailing slash".into()
                 );
             }
+        }
+        if let Some(entitlement) = &self.entitlement {
+            entitlement.check()?;
         }
         if let Some(gateway) = &self.gateway {
             let public = url::Url::parse(&gateway.public_url).map_err(|_| "`gateway.publicUrl` is not a URL")?;

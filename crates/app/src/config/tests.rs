@@ -28,7 +28,46 @@ fn paths_are_seen_from_the_folder_of_the_file() {
 
     assert_eq!(file.data, Path::new("/etc/cardea/./data"));
     assert_eq!(file.ops.admin_token, Reference::File("/etc/cardea/admin.token".into()));
-    assert!(matches!(file.identity.unwrap().database, Database::Postgres(postgres) if postgres.schema == "identity"));
+    assert!(
+        matches!(file.identity.unwrap().database, Database::Postgres(postgres) if postgres.schema.as_deref() == Some("identity"))
+    );
+}
+
+const ENTITLEMENT: &str = "\
+entitlement:
+  url: http://localhost:8083
+  listen: 127.0.0.1:8083
+  callers: [{ name: gateway, secret: file:gateway.secret, rights: [evaluate, snapshot] }]
+  source: { url: 'https://hr.example/attributes', types: [User], bearer: file:hr.token }
+ops: { listen: 127.0.0.1:8084, adminToken: file:admin.token }
+";
+
+#[test]
+fn without_roles_those_with_a_section_run() {
+    let path = Path::new("/etc/cardea/cardea.yaml");
+    let file = File::parse(path, ENTITLEMENT).unwrap();
+
+    assert_eq!(file.roles(&[]), [Role::Entitlement]);
+    assert_eq!(file.roles(&[Role::Gateway]), [Role::Gateway], "asked for without a section: serving says so");
+    assert_eq!(File::parse(path, GOOD).unwrap().roles(&[]), [Role::Identity, Role::Gateway]);
+    let entitlement = file.entitlement.unwrap();
+    assert_eq!(entitlement.callers[0].secret, Reference::File("/etc/cardea/gateway.secret".into()));
+    assert_eq!(entitlement.source.unwrap().bearer, Some(Reference::File("/etc/cardea/hr.token".into())));
+}
+
+#[test]
+fn an_entitlement_system_that_cannot_be_meant_is_refused() {
+    for (from, to, expected) in [
+        ("http://localhost:8083", "http://localhost:8083/pdp", "`entitlement.url`"),
+        ("http://localhost:8083", "http://localhost:8083/", "`entitlement.url`"),
+        ("callers: [", "callers: [{ name: gateway, secret: env:B, rights: [evaluate] }, ", "two callers"),
+        ("rights: [evaluate, snapshot]", "rights: []", "no rights"),
+        ("types: [User]", "types: []", "`entitlement.source.types`"),
+        ("https://hr.example", "ftp://hr.example", "`entitlement.source.url`"),
+    ] {
+        let fault = refused(&ENTITLEMENT.replace(from, to));
+        assert!(fault.contains(expected), "{to}: {fault}");
+    }
 }
 
 #[test]

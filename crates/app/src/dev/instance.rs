@@ -14,6 +14,7 @@ const FILE: &str = "instance.json";
 pub struct Instance {
     pub gateway: String,
     pub issuer: String,
+    pub entitlement: String,
     pub ops: String,
     /// Where its secrets are.
     #[serde(skip)]
@@ -21,8 +22,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn new(gateway: String, issuer: String, ops: String) -> Self {
-        Self { gateway, issuer, ops, folder: Default::default() }
+    pub fn new(gateway: String, issuer: String, entitlement: String, ops: String) -> Self {
+        Self { gateway, issuer, entitlement, ops, folder: Default::default() }
     }
 
     pub fn write(&self, folder: &Folder) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Development mode: everything on this machine, with a sample, from nothing to ready in a second.
 
 mod echo;
+mod entitlement;
 mod folder;
 mod instance;
 mod sample;
@@ -26,6 +27,7 @@ use folder::Folder;
 
 /// Where the parts stand, counted from the gateway's port. Those between belong to parts that come later.
 const ISSUER: u16 = 1;
+const ENTITLEMENT: u16 = 3;
 const OPS: u16 = 4;
 
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,7 @@ pub struct Ports {
     address: IpAddr,
     gateway: u16,
     issuer: u16,
+    entitlement: u16,
     ops: u16,
 }
 
@@ -49,7 +52,7 @@ impl Ports {
         if first == 0 || first.checked_add(5).is_none() {
             return Err(usage(format!("--port {first} leaves no room for the ports after it")).into());
         }
-        Ok(Self { address, gateway: first, issuer: first + ISSUER, ops: first + OPS })
+        Ok(Self { address, gateway: first, issuer: first + ISSUER, entitlement: first + ENTITLEMENT, ops: first + OPS })
     }
 
     fn bind(&self, port: u16, what: &str) -> anyhow::Result<TcpListener> {
@@ -76,24 +79,29 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     let folder = Folder::open(data)?;
     let gateway_socket = ports.bind(ports.gateway, "the gateway")?;
     let identity_socket = ports.bind(ports.issuer, "the identity system")?;
+    let entitlement_socket = ports.bind(ports.entitlement, "the entitlement system")?;
     let ops_socket = ports.bind(ports.ops, "operations")?;
     let echo_socket = net::bind(SocketAddr::new(ports.address, 0), "the sample service")?;
     let echo_url = format!("http://{}", echo_socket.local_addr()?);
 
-    let instance = Instance::new(ports.url(ports.gateway), ports.url(ports.issuer), ports.url(ports.ops));
+    let instance = Instance::new(
+        ports.url(ports.gateway),
+        ports.url(ports.issuer),
+        ports.url(ports.entitlement),
+        ports.url(ports.ops),
+    );
     let admin_token =
         folder.secret("secrets/admin.token", || handle::encode(handle::ADMIN_TOKEN, &random::bytes::<32>()))?;
     folder.secret("secrets/master.key", random::text::<48>)?;
 
     let clock = SystemClock::shared();
     let mut starting = Starting::new(clock.clone())?;
+    let callers = entitlement::callers(&folder)?;
+    starting.entitlement(entitlement::config(&instance.entitlement, &callers, &folder)?, entitlement_socket).await?;
     starting.identity(identity_config(&instance, &folder)?, identity_socket).await?;
     let identity = starting.roles.identity.clone().ok_or_else(|| usage("identity did not start"))?;
     let sample = sample::prepare(&identity, &folder).await?;
-    starting.serve(
-        echo_socket,
-        echo::router(&instance.issuer, sample::AUDIENCE, wire::peer_with(&identity), clock.clone()),
-    );
+    starting.serve(echo_socket, echo::router(&instance.issuer, sample::AUDIENCE, starting.roles.peer(), clock.clone()));
 
     let secret = folder.at(&format!("secrets/{}.secret", sample::GATEWAY));
     folder.write("resources/generated.yaml", &sample::generated(&instance.issuer, &echo_url, &secret))?;
@@ -111,7 +119,8 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     let process: Process = starting.operations(ops_socket, tokens);
 
     instance.write(&folder)?;
-    let shown = show::Shown { instance: &instance, sample: &sample, admin_token: &admin_token, data };
+    let shown =
+        show::Shown { instance: &instance, sample: &sample, callers: &callers, admin_token: &admin_token, data };
     shown.print(out, started.elapsed())?;
     process.run().await?;
     folder.remove("instance.json");

@@ -7,6 +7,7 @@ use base::Secret;
 use serde_json::json;
 
 use super::Instance;
+use super::entitlement::Shown as Caller;
 use super::sample::{self, Sample};
 use crate::environment;
 use crate::out::Out;
@@ -14,6 +15,7 @@ use crate::out::Out;
 pub struct Shown<'a> {
     pub instance: &'a Instance,
     pub sample: &'a Sample,
+    pub callers: &'a [Caller],
     pub admin_token: &'a Secret<String>,
     pub data: &'a Path,
 }
@@ -24,7 +26,7 @@ impl Shown<'_> {
     }
 
     fn text(&self, columns: usize, took: Duration) -> String {
-        let Instance { gateway, issuer, ops, .. } = self.instance;
+        let Instance { gateway, issuer, entitlement, ops, .. } = self.instance;
         let lead = format!(
             "cardea {} · dev mode · data in {} · loopback only · no outbound calls",
             env!("CARGO_PKG_VERSION"),
@@ -44,6 +46,7 @@ impl Shown<'_> {
 {lead}{gap}{ready}
   Gateway      {gateway}
   Identity     {issuer}      issuer, account page at /account
+  Entitlement  {entitlement}      policies, decisions (AuthZEN)
   Operations   {ops}      /metrics /livez /readyz
   Sample       API \"echo\" · client \"{client}\" · user \"{user}\", password {password}
   Files        {resources}      change and save: taken at once
@@ -61,10 +64,16 @@ Then:  {command} token revoke{data} $T      and the same curl is refused
     }
 
     fn print_json(&self, out: Out) -> anyhow::Result<()> {
-        let Instance { gateway, issuer, ops, .. } = self.instance;
+        let Instance { gateway, issuer, entitlement, ops, .. } = self.instance;
+        let callers: serde_json::Map<_, _> = self
+            .callers
+            .iter()
+            .map(|caller| (caller.name.to_owned(), caller.secret.expose().as_str().into()))
+            .collect();
         out.json(&json!({
             "gateway": gateway,
             "issuer": issuer,
+            "entitlement": {"url": entitlement, "callers": callers},
             "ops": ops,
             "sample": {
                 "api": format!("{gateway}/echo/hi"),

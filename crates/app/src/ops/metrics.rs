@@ -13,8 +13,9 @@ const END: &str = "# EOF\n";
 
 pub async fn show(State(ops): State<Arc<Ops>>) -> Response {
     let identity = ops.roles.identity.iter().map(|identity| identity.metrics.render());
+    let entitlement = ops.roles.entitlement.iter().map(|entitlement| entitlement.metrics.render());
     let gateway = ops.roles.gateway.iter().map(|gateway| gateway.metrics_text());
-    let text = joined(identity.chain(gateway));
+    let text = joined(identity.chain(entitlement).chain(gateway));
     ([(header::CONTENT_TYPE, TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 

@@ -1,5 +1,6 @@
 //! The operations listener: health, metrics, administration. Never on a public address.
 
+mod entitlement;
 mod gateway;
 pub mod health;
 mod metrics;
@@ -46,6 +47,10 @@ pub fn router(ops: Ops, tokens: AdminTokens) -> Router {
     let admin = process
         .merge(match &roles.identity {
             Some(identity) => identity::admin::routes(identity.clone()),
+            None => Router::new(),
+        })
+        .merge(match &roles.entitlement {
+            Some(entitlement) => entitlement::routes(entitlement.clone()),
             None => Router::new(),
         })
         .merge(match &roles.gateway {
@@ -122,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn administration_is_not_reached_through_the_gateway() {
-        let ops = || Ops { roles: Arc::new(Roles::new(None, None)), commands: mpsc::channel(1).0 };
+        let ops = || Ops { roles: Arc::new(Roles::default()), commands: mpsc::channel(1).0 };
         let tokens = AdminTokens::new(vec![("a".to_owned(), "cad_right".into())]);
         let ask = |path: &str, forwarded: Option<&str>| {
             let mut request = http::Request::get(path).header("authorization", "Bearer cad_right");

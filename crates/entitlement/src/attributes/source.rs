@@ -46,7 +46,8 @@ impl HttpAttributes {
 
     /// Nothing for a type that the service is not asked about. A failure is not remembered.
     pub async fn attributes(&self, kind: &str, id: &str, metrics: &Metrics) -> Result<Attributes, NoAnswer> {
-        if !self.settings.types.iter().any(|one| one == kind) {
+        // As the schema reads names of types: `user` is `User`, whoever asks.
+        if !self.settings.types.iter().any(|one| policy::same_type(one, kind)) {
             return Ok(Attributes::default());
         }
         let key = (kind.to_owned(), id.to_owned());

@@ -30,6 +30,17 @@ struct Ask {
     version: Option<i64>,
 }
 
+/// What is in force: version, and the policies by id, effect, place, reason and what they read.
+pub async fn show_state(cx: Cx) -> Result<Json<Value>, Refused> {
+    let live = super::in_force(&cx).await?;
+    let policies: Vec<_> = live.engine.policies().policies().collect();
+    let warnings = live.engine.policies().warnings();
+    Ok(Json(json!({
+        "version": live.version, "activation": live.activation, "revision": live.revision,
+        "entities": live.engine.directory().len(), "policies": policies, "warnings": warnings,
+    })))
+}
+
 pub async fn check_policies(_cx: Cx, headers: HeaderMap, bytes: Bytes) -> Result<Response, Refused> {
     let draft: Draft = body::parse(&headers, &bytes)?;
     Ok(Json(super::check(draft).await?).into_response())

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use store::{source, state, touch_entities};
 
 use crate::error::Refused;
-use crate::live::TOPIC;
+use crate::live::{Live, TOPIC};
 use crate::{Cx, attributes};
 
 /// What somebody writes.
@@ -92,6 +92,10 @@ pub async fn list(cx: &mut Cx, before: Option<i64>) -> Result<Vec<Version>, Stor
 
 pub async fn history(cx: &mut Cx, before: Option<i64>) -> Result<Vec<Activation>, StoreError> {
     store::history(cx, before.unwrap_or(i64::MAX)).await
+}
+
+pub async fn in_force(cx: &Cx) -> Result<Arc<Live>, Refused> {
+    cx.entitlement.live.get(&cx.entitlement).await
 }
 
 /// Puts a version in force; an older one too.

@@ -13,6 +13,7 @@ fn holder(right: Right) -> &'static str {
     match right {
         Right::Evaluate => "gateway",
         Right::Snapshot => "reader",
+        Right::Read => "auditor",
         Right::Administer => "root",
     }
 }
@@ -23,28 +24,26 @@ store_test!(every_route_is_closed_without_and_with_too_little_credential, MIGRAT
     let all = all.chain(admin_routes().into_iter().map(|route| (route, admin(p.entitlement.clone()))));
     let mut closed = 0;
 
-    for ((path, right, _), router) in all {
+    for ((method, path, right, _), router) in all {
         let Some(right) = right else {
             assert_eq!(path, "/.well-known/authzen-configuration");
             continue;
         };
         let path = path.replace("{version}", "1").replace("{type}", "User").replace("{id}", "a");
-        for method in [Method::GET, Method::POST, Method::DELETE] {
-            let status = async |caller: Option<&str>| {
-                send(router.clone(), method.clone(), &path, caller, Some(&json!({}))).await.status
-            };
-            if status(Some(holder(right))).await == StatusCode::METHOD_NOT_ALLOWED {
-                continue;
-            }
-            closed += 1;
-            assert_eq!(status(None).await, StatusCode::UNAUTHORIZED, "{method} {path}");
-            assert_eq!(status(Some("nobody")).await, StatusCode::UNAUTHORIZED, "{method} {path}");
-            for other in [Right::Evaluate, Right::Snapshot, Right::Administer].into_iter().filter(|one| *one != right) {
-                assert_eq!(status(Some(holder(other))).await, StatusCode::FORBIDDEN, "{method} {path} {other:?}");
-            }
+        let status = async |caller: Option<&str>| {
+            send(router.clone(), method.clone(), &path, caller, Some(&json!({}))).await.status
+        };
+        closed += 1;
+        assert_eq!(status(None).await, StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert_eq!(status(Some("nobody")).await, StatusCode::UNAUTHORIZED, "{method} {path}");
+        for own in [Right::Evaluate, Right::Snapshot, Right::Read, Right::Administer] {
+            let open = own == right || (own, right) == (Right::Administer, Right::Read);
+            let answered = status(Some(holder(own))).await;
+            assert!(answered != StatusCode::UNAUTHORIZED && answered != StatusCode::METHOD_NOT_ALLOWED, "{answered}");
+            assert_eq!(answered != StatusCode::FORBIDDEN, open, "{method} {path} {own:?}: {answered}");
         }
     }
-    assert_eq!(closed, 15);
+    assert_eq!(closed, 16);
 });
 
 store_test!(a_credential_comes_once_as_bearer_or_basic, MIGRATIONS, |db: TestDb| async move {
@@ -89,4 +88,18 @@ store_test!(too_large_a_body_is_refused, MIGRATIONS, |db: TestDb| async move {
     question["context"] = json!({"text": "x".repeat(600 * 1024)});
 
     assert_eq!(p.evaluate(&question).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+});
+
+store_test!(an_operator_is_known_by_the_process_and_by_nothing_in_a_request, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let router = admin(p.entitlement.clone());
+    let mut asked = request(Method::GET, "/admin/v1/policies", None, None);
+    asked.headers_mut().insert("operator", "root".parse().unwrap());
+    assert_eq!(exchange(router.clone(), asked).await.status, StatusCode::UNAUTHORIZED);
+
+    let mut known = request(Method::GET, "/admin/v1/policies", None, None);
+    known.extensions_mut().insert(crate::Operator::new("root"));
+    let answer = exchange(router, known).await;
+
+    assert_eq!((answer.status, &answer.body["version"]), (StatusCode::OK, &json!(0)));
 });

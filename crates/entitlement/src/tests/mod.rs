@@ -46,6 +46,7 @@ pub fn config(db: &TestDb) -> Config {
         callers: vec![
             caller("gateway", Right::Evaluate),
             caller("reader", Right::Snapshot),
+            caller("auditor", Right::Read),
             caller("root", Right::Administer),
         ],
         source: None,

@@ -143,6 +143,8 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         budgets: identity::config::Budgets::default(),
         trusted_proxies: section.trusted_proxies.clone(),
         templates: section.templates.clone(),
+        open_registration: None,
+        peers: identity::config::Peers::new(base::egress::Reach::Public),
     })
 }
 

@@ -3,7 +3,115 @@
 //! Operators name their own services freely. An address that arrives in a registration, a document
 //! or a page goes through [`is_public`] at connect time, after name resolution.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+use tower::Service;
+
+use crate::peer::{self, Limits, Peer, PeerError, SharedPeer};
+
+/// Which addresses may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// The public Internet, by https.
+    #[default]
+    Public,
+    /// Every address, also this machine's, with or without TLS: for development and closed networks.
+    Anywhere,
+}
+
+impl Reach {
+    pub fn allows(self, address: IpAddr) -> bool {
+        self == Self::Anywhere || is_public(address)
+    }
+}
+
+/// A peer whose address somebody else chose. The filter looks at what is dialled, after name resolution, so that
+/// a name which resolves to an inner address (or to another one a moment later) leads nowhere. Follows no redirect.
+#[derive(Debug, Clone)]
+pub struct EgressPeer {
+    client: Client<HttpsConnector<HttpConnector<Filtered>>, Full<Bytes>>,
+    reach: Reach,
+}
+
+impl EgressPeer {
+    /// `tls` is the rustls configuration of the process; `None` trusts the system's roots.
+    pub fn new(reach: Reach, tls: Option<rustls::ClientConfig>) -> Self {
+        let mut http = HttpConnector::new_with_resolver(Filtered(reach));
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(Duration::from_secs(5)));
+        http.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.unwrap_or_else(peer::system_trust))
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(http);
+        // Nothing is kept open towards strangers.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Self { client, reach }
+    }
+
+    pub fn shared(reach: Reach) -> SharedPeer {
+        Arc::new(Self::new(reach, None))
+    }
+
+    /// An address literal is dialled without the resolver, so it is looked at here.
+    fn may_call(&self, uri: &http::Uri) -> bool {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let literal_fits = host.parse::<IpAddr>().is_ok_and(|address| self.reach.allows(address));
+        let fits = literal_fits || host.parse::<IpAddr>().is_err();
+        fits && !host.is_empty() && (self.reach == Reach::Anywhere || uri.scheme_str() == Some("https"))
+    }
+}
+
+impl Peer for EgressPeer {
+    fn call(&self, request: Request<Bytes>, limits: Limits) -> BoxFuture<'_, Result<Response<Bytes>, PeerError>> {
+        Box::pin(async move {
+            if !self.may_call(request.uri()) {
+                return Err(PeerError::Forbidden);
+            }
+            peer::exchange(&self.client, request, limits).await
+        })
+    }
+}
+
+/// The system's resolver, less the addresses that may not be called.
+#[derive(Debug, Clone, Copy)]
+struct Filtered(Reach);
+
+impl Service<Name> for Filtered {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let reach = self.0;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| reach.allows(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "no address that may be called"));
+            }
+            Ok(allowed.into_iter())
+        })
+    }
+}
 
 /// Whether an address is on the public Internet (RFC 6890 special-purpose ranges are not).
 pub fn is_public(address: IpAddr) -> bool {
@@ -86,6 +194,42 @@ mod tests {
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
+    }
+
+    async fn called(reach: Reach, url: &str) -> Result<u16, PeerError> {
+        let request = Request::get(url).body(Bytes::new()).unwrap();
+        let limits = Limits { time: Duration::from_secs(5), body_bytes: 1024 };
+        let tls = peer::client_config(rustls::RootCertStore::empty());
+        EgressPeer::new(reach, Some(tls)).call(request, limits).await.map(|answer| answer.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn inner_addresses_are_not_called_however_they_are_written() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answering = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let mut count = 0;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count += 1;
+                let mut head = [0; 1024];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await;
+                if count == 1 {
+                    break;
+                }
+            }
+        });
+
+        for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "127.1", "0x7f.1", "2130706433"] {
+            let error = called(Reach::Public, &format!("https://{host}:{port}/")).await.unwrap_err();
+            assert!(matches!(error, PeerError::Forbidden | PeerError::Unreachable), "{host}: {error}");
+        }
+        let plain = called(Reach::Public, "http://example.org/").await;
+        assert!(matches!(plain, Err(PeerError::Forbidden)), "without TLS");
+        // None of these has reached it: the first connection is this one.
+        assert_eq!(called(Reach::Anywhere, &format!("http://localhost:{port}/")).await.unwrap(), 204);
+        answering.await.unwrap();
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub const REFRESH_TOKEN: &str = "crt_";
 pub const CODE: &str = "cac_";
 /// Prefix of generated client secrets.
 pub const CLIENT_SECRET: &str = "ccs_";
+/// Prefix of registration access tokens (RFC 7592).
+pub const REGISTRATION_TOKEN: &str = "cra_";
+/// Prefix of initial access tokens (RFC 7591 §3).
+pub const INITIAL_TOKEN: &str = "cia_";
 /// Prefix of tokens for the administration interface.
 pub const ADMIN_TOKEN: &str = "cad_";
 

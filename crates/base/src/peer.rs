@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
 /// Why a peer gave no answer. What it was asked is not part of it, since that may be secret.
@@ -17,6 +17,8 @@ use hyper_util::rt::TokioExecutor;
 pub enum PeerError {
     #[error("the peer could not be reached")]
     Unreachable,
+    #[error("the address is not one that may be called")]
+    Forbidden,
     #[error("the peer did not answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
     #[error("the peer's answer is larger than {0} bytes")]
@@ -73,25 +75,35 @@ impl HttpPeer {
 
 impl Peer for HttpPeer {
     fn call(&self, request: Request<Bytes>, limits: Limits) -> BoxFuture<'_, Result<Response<Bytes>, PeerError>> {
-        let exchange = async move {
-            let response = self.client.request(request.map(Full::new)).await.map_err(|error| {
-                tracing::debug!(cause = %error, "peer unreachable");
-                PeerError::Unreachable
-            })?;
-            let (parts, body) = response.into_parts();
-            let body = Limited::new(body, limits.body_bytes).collect().await.map_err(|error| {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    PeerError::TooLarge(limits.body_bytes)
-                } else {
-                    PeerError::BrokenOff
-                }
-            })?;
-            Ok(Response::from_parts(parts, body.to_bytes()))
-        };
-        Box::pin(async move {
-            tokio::time::timeout(limits.time, exchange).await.unwrap_or(Err(PeerError::TimedOut(limits.time)))
-        })
+        Box::pin(exchange(&self.client, request, limits))
     }
+}
+
+/// One request and the whole answer, within the limits.
+pub(crate) async fn exchange<C>(
+    client: &Client<C, Full<Bytes>>,
+    request: Request<Bytes>,
+    limits: Limits,
+) -> Result<Response<Bytes>, PeerError>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let exchange = async move {
+        let response = client.request(request.map(Full::new)).await.map_err(|error| {
+            tracing::debug!(cause = %error, "peer unreachable");
+            PeerError::Unreachable
+        })?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, limits.body_bytes).collect().await.map_err(|error| {
+            if error.is::<http_body_util::LengthLimitError>() {
+                PeerError::TooLarge(limits.body_bytes)
+            } else {
+                PeerError::BrokenOff
+            }
+        })?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    };
+    tokio::time::timeout(limits.time, exchange).await.unwrap_or(Err(PeerError::TimedOut(limits.time)))
 }
 
 /// A rustls configuration that trusts the certificates of the operating system.

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use base::Secret;
+use base::egress::{EgressPeer, Reach};
+use base::peer::SharedPeer;
 use ipnet::IpNet;
 use jose::Algorithm;
 use url::Url;
+
+use crate::register::Policy;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -25,6 +29,28 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Folder whose templates replace the built-in ones.
     pub templates: Option<PathBuf>,
+    /// Anybody may register clients of this kind, without a token. Off unless it is given.
+    pub open_registration: Option<Policy>,
+    pub peers: Peers,
+}
+
+/// Whom this system asks itself.
+#[derive(Clone)]
+pub struct Peers {
+    /// For addresses that clients have registered.
+    pub egress: SharedPeer,
+}
+
+impl Peers {
+    pub fn new(reach: Reach) -> Self {
+        Self { egress: EgressPeer::shared(reach) }
+    }
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peers")
+    }
 }
 
 impl Config {

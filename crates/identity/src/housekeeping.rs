@@ -25,6 +25,22 @@ const SWEEPS: &[(&str, Duration)] = &[
         "DELETE FROM revoked_tokens WHERE jti IN (SELECT jti FROM revoked_tokens WHERE expires_at < $1 LIMIT $2)",
         Duration::from_secs(300),
     ),
+    (
+        "DELETE FROM client_assertions WHERE assertion_hash IN
+            (SELECT assertion_hash FROM client_assertions WHERE expires_at < $1 LIMIT $2)",
+        Duration::from_secs(60),
+    ),
+    // Answers hold secrets, sealed; that a key was used is known for longer.
+    (
+        "DELETE FROM registration_answers WHERE key_hash IN
+            (SELECT key_hash FROM registration_answers WHERE expires_at < $1 LIMIT $2)",
+        Duration::ZERO,
+    ),
+    (
+        "DELETE FROM registration_keys WHERE key_hash IN
+            (SELECT key_hash FROM registration_keys WHERE created_at < $1 LIMIT $2)",
+        Duration::from_secs(30 * 24 * 3600),
+    ),
     ("DELETE FROM grants WHERE grant_id IN (SELECT grant_id FROM grants WHERE expires_at < $1 LIMIT $2)", DAY),
     (
         "DELETE FROM login_budgets WHERE budget_key IN

@@ -27,6 +27,7 @@ pub mod login;
 pub mod logout;
 pub mod metrics;
 mod pages;
+pub mod register;
 pub mod revoke;
 pub mod router;
 pub mod scopes;
@@ -48,8 +49,10 @@ pub use config::Config;
 pub use cx::Cx;
 
 /// Forward only; the text of a released one never changes.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") },
+    Migration { version: 2, name: "registration", sql: include_str!("../migrations/0002_registration.sql") },
+];
 
 /// The running identity system; handlers hold it as `State<Arc<Identity>>`.
 pub struct Identity {

@@ -15,8 +15,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::cx::Arrival;
 use crate::{
-    SharedIdentity, account_pages, authorize, consent, discovery, events, introspect, keys, login, logout, revoke,
-    token, userinfo,
+    SharedIdentity, account_pages, authorize, consent, discovery, events, introspect, keys, login, logout, register,
+    revoke, token, userinfo,
 };
 
 /// No request of these protocols is larger.
@@ -36,6 +36,7 @@ pub fn public(identity: SharedIdentity) -> Router {
         .merge(introspect::routes())
         .merge(revoke::routes())
         .merge(userinfo::routes())
+        .merge(register::routes())
         .merge(events::routes())
         .merge(authorize::routes())
         .merge(login::routes())

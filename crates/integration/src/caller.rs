@@ -104,7 +104,7 @@ pub enum CallError {
 impl From<PeerError> for CallError {
     fn from(error: PeerError) -> Self {
         match error {
-            PeerError::Unreachable => Self::Unreachable,
+            PeerError::Unreachable | PeerError::Forbidden => Self::Unreachable,
             PeerError::TimedOut(_) => Self::TimedOut,
             PeerError::TooLarge(_) => Self::TooLarge,
             PeerError::BrokenOff => Self::BrokenOff,

@@ -112,7 +112,9 @@ async fn send(
     core.peer.call(request, limits).await.map_err(|error| match error {
         PeerError::TooLarge(_) => NoFacts::Untrusted("the answer is too large"),
         PeerError::TimedOut(_) => NoFacts::Unavailable("the token service does not answer in time"),
-        PeerError::Unreachable | PeerError::BrokenOff => NoFacts::Unavailable("the token service gives no answer"),
+        PeerError::Unreachable | PeerError::Forbidden | PeerError::BrokenOff => {
+            NoFacts::Unavailable("the token service gives no answer")
+        }
     })
 }
 

@@ -57,7 +57,12 @@ pub async fn apply_resources(AdminCx(mut cx): AdminCx, Body(set): Body<Set>) -> 
 pub async fn export_resources(AdminCx(mut cx): AdminCx) -> Answer {
     let mut resources = Vec::new();
     for kind in KINDS {
+        // Clients that have registered themselves are their registrars', not the files'.
+        let registered = registered(&mut cx, kind).await?;
         for (name, spec) in existing(&mut cx, kind).await? {
+            if registered.contains(&name) {
+                continue;
+            }
             resources.push(Document { kind: kind.to_owned(), name, spec });
         }
     }
@@ -125,8 +130,10 @@ fn in_spec(refused: crate::applied::Refused) -> AdminError {
 
 async fn prune_kind(cx: &mut Cx, kind: &str, documents: &[Document]) -> Result<Vec<Change>, AdminError> {
     let kept: BTreeSet<String> = documents.iter().filter(|document| document.kind == kind).map(normal).collect();
+    let registered = registered(cx, kind).await?;
     let mut changes = Vec::new();
-    for (name, before) in existing(cx, kind).await?.into_iter().filter(|(name, _)| !kept.contains(name)) {
+    let rest = existing(cx, kind).await?.into_iter();
+    for (name, before) in rest.filter(|(name, _)| !kept.contains(name) && !registered.contains(name)) {
         match kind {
             "ResourceServer" => {
                 let audience = before.get("audience").and_then(Value::as_str).unwrap_or_default();
@@ -147,6 +154,14 @@ async fn prune_kind(cx: &mut Cx, kind: &str, documents: &[Document]) -> Result<V
         changes.push(Change { kind: kind.to_owned(), name, change: "remove", before: Some(before), after: None });
     }
     Ok(changes)
+}
+
+/// Those of a kind that came by dynamic registration.
+async fn registered(cx: &mut Cx, kind: &str) -> Result<BTreeSet<String>, AdminError> {
+    match kind {
+        "Client" => Ok(crate::register::all(cx).await?),
+        _ => Ok(BTreeSet::new()),
+    }
 }
 
 /// Names and specs of all resources of a kind, as files have them.

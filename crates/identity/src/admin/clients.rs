@@ -85,6 +85,18 @@ pub async fn enable_client(AdminCx(mut cx): AdminCx, Path(id): Path<ClientId>) -
     Ok(ok(&json!({"changed": changed})))
 }
 
+pub async fn suspend_client(AdminCx(mut cx): AdminCx, Path(id): Path<ClientId>) -> Answer {
+    let changed = clients::suspend(&mut cx, &id).await?;
+    cx.commit().await?;
+    Ok(ok(&json!({"changed": changed})))
+}
+
+pub async fn resume_client(AdminCx(mut cx): AdminCx, Path(id): Path<ClientId>) -> Answer {
+    let changed = clients::resume(&mut cx, &id).await?;
+    cx.commit().await?;
+    Ok(ok(&json!({"changed": changed})))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewSecret {

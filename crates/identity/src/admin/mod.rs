@@ -43,6 +43,8 @@ fn list() -> Vec<(&'static str, MethodRouter<SharedIdentity>)> {
         ),
         ("/admin/v1/clients/{client}/disable", post(clients::disable_client)),
         ("/admin/v1/clients/{client}/enable", post(clients::enable_client)),
+        ("/admin/v1/clients/{client}/suspend", post(clients::suspend_client)),
+        ("/admin/v1/clients/{client}/resume", post(clients::resume_client)),
         ("/admin/v1/clients/{client}/grants", get(grants::list_grants_of_client)),
         ("/admin/v1/clients/{client}/secrets", post(clients::add_secret)),
         ("/admin/v1/clients/{client}/secrets/{secret}", delete(clients::remove_secret)),

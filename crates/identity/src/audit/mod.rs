@@ -55,6 +55,10 @@ acts! {
     ClientDisabled = "client.disabled",
     ClientEnabled = "client.enabled",
     ClientDeleted = "client.deleted",
+    /// By dynamic registration; beside it stands `client.created`.
+    ClientRegistered = "client.registered",
+    InitialTokenCreated = "initial_access_token.created",
+    InitialTokenDeleted = "initial_access_token.deleted",
     SecretAdded = "client_secret.added",
     SecretRemoved = "client_secret.removed",
     UserCreated = "user.created",

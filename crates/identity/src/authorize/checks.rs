@@ -55,6 +55,7 @@ const CHECKS: &[Check] = &[
     Check { name: "no way of asking that is not spoken here", run: way_of_asking },
     Check { name: "response_type is code", run: response_type },
     Check { name: "response_mode is known", run: response_mode },
+    Check { name: "the client is not suspended", run: not_suspended },
     Check { name: "the client may use this flow", run: grant_type },
     Check { name: "PKCE with S256", run: pkce },
     Check { name: "scope is well-formed", run: scope },
@@ -156,6 +157,10 @@ fn response_mode(request: &Request, _: &Client) -> Result<(), AuthorizationError
         Given::Not | Given::Well(ResponseMode::Query | ResponseMode::FormPost) => Ok(()),
         Given::Badly => Err(invalid_request("response_mode must be `query` or `form_post`")),
     }
+}
+
+fn not_suspended(_: &Request, client: &Client) -> Result<(), AuthorizationError> {
+    if client.spec.suspended { Err(unauthorized_client("the client is suspended")) } else { Ok(()) }
 }
 
 fn grant_type(_: &Request, client: &Client) -> Result<(), AuthorizationError> {

@@ -17,9 +17,12 @@ use serde_json::json;
 
 pub use redirect::{NoRedirect, RedirectUri};
 pub(crate) use secrets::check_secret;
-pub use secrets::{NewSecret, SecretInfo, add_secret, ensure_secret, list_secrets, remove_secret, touch_secret};
+pub use secrets::{
+    NewSecret, SecretInfo, add_secret, ensure_secret, expire_secret, list_secrets, remove_secret, touch_secret,
+};
+pub(crate) use spec::scope_list;
 pub use spec::{ApplicationType, AuthMethod, ClientSpec, Consent, GrantType, TokenFormat};
-pub(crate) use store::credentials;
+pub(crate) use store::{credentials, lock};
 pub use store::{find, list};
 
 use crate::applied::{Applied, Refused};
@@ -53,6 +56,11 @@ impl Client {
         self.spec.grant_types.contains(&grant_type)
     }
 
+    /// Whether it may act at this moment: it is neither disabled nor suspended.
+    pub fn may_act(&self) -> bool {
+        self.disabled_at.is_none() && !self.spec.suspended
+    }
+
     /// What people read.
     pub fn display_name(&self) -> &str {
         let name = self.spec.display_name.as_str();
@@ -76,7 +84,8 @@ pub async fn apply(cx: &mut Cx, spec: &ClientSpec) -> Result<Applied, Refused> {
     note(cx, &spec.client_id, Act::ClientUpdated).await?;
     if before.is_some_and(|before| spec.takes_away_from(&before.spec)) {
         store::raise_epoch(cx, &spec.client_id).await?;
-        events::append(cx, Revoked::Client(spec.client_id.to_string()), "client narrowed").await?;
+        let reason = if spec.suspended { "client suspended" } else { "client narrowed" };
+        events::append(cx, Revoked::Client(spec.client_id.to_string()), reason).await?;
     }
     Ok(Applied::Updated)
 }
@@ -112,6 +121,22 @@ pub async fn delete(cx: &mut Cx, client_id: &ClientId) -> Result<bool, StoreErro
     note(cx, client_id, Act::ClientDeleted).await?;
     events::append(cx, Revoked::Client(client_id.to_string()), "client deleted").await?;
     Ok(true)
+}
+
+/// Shuts a client out until [`resume`]: its tokens are dead at once, its grants stay. False if it was already.
+pub async fn suspend(cx: &mut Cx, client_id: &ClientId) -> Result<bool, Refused> {
+    set_suspended(cx, client_id, true).await
+}
+
+/// Ends a suspension. Tokens of before stay dead; with its refresh tokens the client gets new ones.
+pub async fn resume(cx: &mut Cx, client_id: &ClientId) -> Result<bool, Refused> {
+    set_suspended(cx, client_id, false).await
+}
+
+async fn set_suspended(cx: &mut Cx, client_id: &ClientId, suspended: bool) -> Result<bool, Refused> {
+    store::lock(cx, client_id).await?;
+    let client = find(cx, client_id).await?.ok_or(Refused::NotFound("client"))?;
+    Ok(apply(cx, &ClientSpec { suspended, ..client.spec }).await? == Applied::Updated)
 }
 
 async fn exists(cx: &mut Cx, client_id: &ClientId) -> Result<(), Refused> {

@@ -110,3 +110,8 @@ pub(super) fn check(uri: &str, application_type: ApplicationType) -> Result<(), 
         (_, ApplicationType::Web) => Err("must be https, except for this machine's own addresses"),
     }
 }
+
+/// What is wrong with an address at which this server fetches something of the client's.
+pub(super) fn fault_of_own_address(uri: &str) -> Option<&'static str> {
+    check(uri, ApplicationType::Web).err()
+}

@@ -65,6 +65,9 @@ async fn add(
     if client.is_public() {
         return Err(Refused::NotAllowed("a public client has no secret"));
     }
+    if !client.spec.token_endpoint_auth_method.has_secret() {
+        return Err(Refused::NotAllowed("a client that signs assertions has no secret"));
+    }
     if expires_at.is_some_and(|at| at <= cx.now) {
         return Err(Refused::NotAllowed("the secret would have expired already"));
     }
@@ -96,6 +99,11 @@ pub async fn remove_secret(cx: &mut Cx, client_id: &ClientId, secret_id: &str) -
     Ok(true)
 }
 
+/// Ends a secret at a moment to come.
+pub async fn expire_secret(cx: &mut Cx, client_id: &ClientId, secret_id: &str, at: Time) -> Result<(), StoreError> {
+    store::expire_secret(cx, client_id, secret_id, at).await
+}
+
 pub async fn list_secrets(cx: &mut Cx, client_id: &ClientId) -> Result<Vec<SecretInfo>, StoreError> {
     store::list_secrets(cx, client_id).await
 }
@@ -123,7 +131,7 @@ pub(crate) fn check_secret(
         }
     }
     match right {
-        Some(_) if found.client.disabled_at.is_some() => Err("disabled client"),
+        Some(_) if !found.client.may_act() => Err("disabled or suspended client"),
         Some(secret_id) => Ok((found.client, secret_id)),
         None => Err("wrong or expired secret"),
     }

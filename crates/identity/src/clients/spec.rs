@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::redirect;
 use crate::applied::{Faults, Refused};
+use crate::register::Policy;
 use crate::scopes::Audiences;
 use crate::sessions::ACR_PASSWORD;
 
@@ -23,6 +24,15 @@ pub struct ClientSpec {
     pub display_name: String,
     #[serde(default)]
     pub token_endpoint_auth_method: AuthMethod,
+    /// The algorithm of its assertions; any that its keys have, if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg: Option<Algorithm>,
+    /// Its public keys (RFC 7517 §5) …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Value>,
+    /// … or where it publishes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
     #[serde(default)]
     pub application_type: ApplicationType,
     #[serde(default)]
@@ -50,6 +60,15 @@ pub struct ClientSpec {
     /// It may poll the security event feed.
     #[serde(default)]
     pub events: bool,
+    /// It may register clients (RFC 7591), with a token of the scope `client.register`.
+    #[serde(default)]
+    pub registrar: bool,
+    /// What the clients that it registers may be; without it, what is the default of each member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Policy>,
+    /// Shut out for a while: its tokens are not active and it gets none, but its grants stay.
+    #[serde(default)]
+    pub suspended: bool,
     /// `acr` that is demanded when a request names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_acr: Option<String>,
@@ -65,19 +84,30 @@ pub enum AuthMethod {
     #[default]
     ClientSecretBasic,
     ClientSecretPost,
+    /// An assertion that the client signs (RFC 7523, OpenID Connect Core §9).
+    PrivateKeyJwt,
     /// A public client: it cannot keep a secret.
     None,
 }
 
 impl AuthMethod {
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    pub const ALL: [Self; 4] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::None];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
             Self::None => "none",
         }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
+    }
+
+    pub const fn has_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
     }
 }
 
@@ -130,6 +160,9 @@ impl ClientSpec {
             client_id: client_id.into(),
             display_name: String::new(),
             token_endpoint_auth_method: AuthMethod::default(),
+            token_endpoint_auth_signing_alg: None,
+            jwks: None,
+            jwks_uri: None,
             application_type: ApplicationType::default(),
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
@@ -141,6 +174,9 @@ impl ClientSpec {
             consent: Consent::default(),
             introspect: Audiences::default(),
             events: false,
+            registrar: false,
+            registration: None,
+            suspended: false,
             default_acr: None,
             attributes: BTreeMap::new(),
         }
@@ -180,6 +216,8 @@ impl ClientSpec {
             "/defaultAcr",
             "is not an authentication context of this server, so that it could never be met",
         );
+        self.check_keys(&mut faults);
+        self.check_registrar(&mut faults);
         for (list, name) in
             [(&self.redirect_uris, "redirectUris"), (&self.post_logout_redirect_uris, "postLogoutRedirectUris")]
         {
@@ -192,16 +230,74 @@ impl ClientSpec {
         faults.into_result()
     }
 
+    /// RFC 7591 §2: `jwks` and `jwks_uri` exclude each other, and `private_key_jwt` needs one of them.
+    fn check_keys(&self, faults: &mut Faults) {
+        let signs = self.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt;
+        faults.add_if(
+            signs && self.jwks.is_none() && self.jwks_uri.is_none(),
+            "/jwks",
+            "private_key_jwt needs the client's public keys, here or at jwksUri",
+        );
+        faults.add_if(
+            self.jwks.is_some() && self.jwks_uri.is_some(),
+            "/jwksUri",
+            "cannot be there beside jwks (RFC 7591 §2)",
+        );
+        faults.add_if(
+            self.token_endpoint_auth_signing_alg.is_some() && !signs,
+            "/tokenEndpointAuthSigningAlg",
+            "is for private_key_jwt only",
+        );
+        if let Some(fault) = self.jwks.as_ref().and_then(|jwks| fault_of_keys(jwks, signs)) {
+            faults.add("/jwks", fault);
+        }
+        if let Some(fault) = self.jwks_uri.as_deref().and_then(redirect::fault_of_own_address) {
+            faults.add("/jwksUri", fault);
+        }
+    }
+
+    fn check_registrar(&self, faults: &mut Faults) {
+        faults.add_if(
+            self.registrar && !self.grant_types.contains(&GrantType::ClientCredentials),
+            "/registrar",
+            "registers with a token of its own, which needs the grant type client_credentials",
+        );
+        faults.add_if(self.registration.is_some() && !self.registrar, "/registration", "needs `registrar: true`");
+        faults.add_if(
+            self.scopes.contains(crate::scopes::CLIENT_REGISTER),
+            "/scopes",
+            "client.register comes with `registrar: true`",
+        );
+    }
+
     /// Whether a client that had `before` loses something by this document.
     pub(super) fn takes_away_from(&self, before: &Self) -> bool {
         !before.scopes.is_subset(&self.scopes)
             || !before.audiences.is_subset(&self.audiences)
             || before.grant_types.iter().any(|grant_type| !self.grant_types.contains(grant_type))
+            || (before.registrar && !self.registrar)
+            || (self.suspended && !before.suspended)
     }
 }
 
+/// The parts of a set are no secret, and one of them can sign with it if it is to.
+fn fault_of_keys(jwks: &Value, signs: bool) -> Option<&'static str> {
+    let Some(keys) = jwks.get("keys").and_then(Value::as_array) else {
+        return Some("must be a JWK set: an object with the list `keys` (RFC 7517 §5)");
+    };
+    if keys.len() > 20 || jwks.to_string().len() > 32 * 1024 {
+        return Some("may have 20 keys and 32 KiB");
+    }
+    let private = |key: &Value| ["d", "k", "p", "q"].iter().any(|part| key.get(part).is_some());
+    if keys.iter().any(private) {
+        return Some("holds a private or symmetric key, which must not leave its owner: make a new one");
+    }
+    let usable = !jose::KeySet::from_jwks(keys.iter().cloned()).is_empty();
+    (signs && !usable).then_some("has no key that can verify ES256, EdDSA, RS256 or PS256")
+}
+
 /// A set of scopes as a list in documents.
-mod scope_list {
+pub(crate) mod scope_list {
     use base::scope::Scopes;
     use serde::{Deserialize as _, Deserializer, Serializer};
 

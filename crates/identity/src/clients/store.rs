@@ -63,7 +63,7 @@ pub(super) async fn update(cx: &mut Cx, spec: &ClientSpec) -> Result<bool, Store
 
 /// Nobody else changes the client or its secrets until the transaction ends, and what is read from now on is
 /// what they left.
-pub(super) async fn lock(cx: &mut Cx, client_id: &ClientId) -> Result<(), StoreError> {
+pub(crate) async fn lock(cx: &mut Cx, client_id: &ClientId) -> Result<(), StoreError> {
     cx.tx.execute("UPDATE clients SET updated_at = updated_at WHERE client_id = $1", &params![client_id]).await?;
     Ok(())
 }
@@ -116,6 +116,17 @@ pub(super) async fn add_secret(cx: &mut Cx, client_id: &ClientId, new: NewSecret
 pub(super) async fn remove_secret(cx: &mut Cx, client_id: &ClientId, secret_id: &str) -> Result<bool, StoreError> {
     let sql = "DELETE FROM client_secrets WHERE client_id = $1 AND secret_id = $2";
     Ok(cx.tx.execute(sql, &params![client_id, secret_id]).await? > 0)
+}
+
+pub(super) async fn expire_secret(
+    cx: &mut Cx,
+    client_id: &ClientId,
+    secret_id: &str,
+    at: Time,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE client_secrets SET expires_at = $3 WHERE client_id = $1 AND secret_id = $2";
+    cx.tx.execute(sql, &params![client_id, secret_id, at]).await?;
+    Ok(())
 }
 
 pub(super) async fn list_secrets(cx: &mut Cx, client_id: &ClientId) -> Result<Vec<SecretInfo>, StoreError> {

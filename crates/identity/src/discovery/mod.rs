@@ -29,6 +29,7 @@ pub fn metadata(config: &Config) -> Value {
         "userinfo_endpoint": at("/userinfo"),
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
+        "registration_endpoint": at("/register"),
         "end_session_endpoint": at("/logout"),
         "scopes_supported": BUILT_IN.map(|(name, _)| name),
         "response_types_supported": ["code"],
@@ -47,6 +48,8 @@ pub fn metadata(config: &Config) -> Value {
         "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "sid", "at_hash",
             "name", "preferred_username", "email", "email_verified"],
         "ui_locales_supported": ["en"],
+        // Ours: `GET` of the registration endpoint lists the clients of the registrar that asks.
+        "registration_list_supported": true,
         "claims_parameter_supported": false,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,

@@ -53,11 +53,17 @@ pub struct Handles {
 pub struct Hashes {
     pub codes: Mac,
     pub client_secrets: Mac,
+    /// Registration and initial access tokens, and idempotency keys.
+    pub registration: Mac,
 }
 
 impl Hashes {
     pub fn new(seal: &SealingKey) -> Self {
-        Self { codes: seal.mac("codes"), client_secrets: seal.mac("client secrets") }
+        Self {
+            codes: seal.mac("codes"),
+            client_secrets: seal.mac("client secrets"),
+            registration: seal.mac("registration"),
+        }
     }
 }
 

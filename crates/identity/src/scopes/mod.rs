@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use audiences::Audiences;
+pub(crate) use audiences::is_audience;
 
 use crate::applied::{Applied, Faults, Refused};
 use crate::audit::{self, Act};
@@ -37,6 +38,10 @@ pub const BUILT_IN: [(&str, &str); 4] = [
     ("email", "Read your e-mail address"),
     ("offline_access", "Keep access while you are away"),
 ];
+
+/// The scope of tokens for the registration endpoint. It belongs to the issuer itself, and no document can grant it:
+/// it comes with being a registrar.
+pub const CLIENT_REGISTER: &str = "client.register";
 
 /// Kind `Scope`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,21 +86,27 @@ pub struct ScopeInfo {
 pub struct Catalog {
     pub scopes: BTreeMap<String, ScopeSpec>,
     pub resource_servers: BTreeMap<String, ResourceServerSpec>,
+    /// The audience of what is for this server itself.
+    pub issuer: String,
 }
 
 impl Catalog {
     pub fn knows(&self, scope: &str) -> bool {
-        is_built_in(scope) || self.scopes.contains_key(scope)
+        is_built_in(scope) || scope == CLIENT_REGISTER || self.scopes.contains_key(scope)
     }
 
     pub fn audience_of(&self, scope: &str) -> Option<&str> {
-        self.scopes.get(scope)?.audience.as_deref()
+        match scope {
+            CLIENT_REGISTER => Some(&self.issuer),
+            _ => self.scopes.get(scope)?.audience.as_deref(),
+        }
     }
 
     /// The audiences a client may ask tokens for: those it is given, and those of its scopes.
     pub fn allowed_audiences(&self, client: &Client) -> Audiences {
         let of_scopes = client.spec.scopes.iter().filter_map(|scope| self.audience_of(scope));
-        client.spec.audiences.iter().chain(of_scopes).collect()
+        let own = client.spec.registrar.then_some(self.issuer.as_str());
+        client.spec.audiences.iter().chain(of_scopes).chain(own).collect()
     }
 
     /// The scopes that mean something to this audience: its own and those that belong to none. Of one that is
@@ -112,9 +123,10 @@ impl Catalog {
         audiences.iter().filter(|audience| !of(asked, audience) || of(kept, audience)).collect()
     }
 
-    /// Drops scopes that belong to audiences which are not in the set.
+    /// Drops scopes that belong to audiences which are not in the set, and those that nobody declares any more.
     pub fn scopes_within(&self, scopes: &Scopes, audiences: &Audiences) -> Scopes {
-        scopes.iter().filter(|scope| self.audience_of(scope).is_none_or(|own| audiences.contains(own))).collect()
+        let fits = |scope: &&str| self.audience_of(scope).is_none_or(|own| audiences.contains(own));
+        scopes.iter().filter(|scope| self.knows(scope)).filter(fits).collect()
     }
 }
 
@@ -136,7 +148,8 @@ impl Scoping {
 }
 
 pub async fn catalog(identity: &Identity) -> Result<Arc<Catalog>, StoreError> {
-    identity.scoping.0.get(&identity.db, store::load).await
+    let load = async |tx| Ok(Catalog { issuer: identity.config.issuer.clone(), ..store::load(tx).await? });
+    identity.scoping.0.get(&identity.db, load).await
 }
 
 /// What a request for scopes and resources comes to.
@@ -172,7 +185,11 @@ fn resolve_in(
     }
     let scopes = match requested {
         Some(requested) => {
-            let permitted = |scope: &str| client.spec.scopes.contains(scope) && catalog.knows(scope);
+            let own = |scope: &str| match scope {
+                CLIENT_REGISTER => client.spec.registrar,
+                _ => client.spec.scopes.contains(scope),
+            };
+            let permitted = |scope: &str| own(scope) && catalog.knows(scope);
             if !requested.iter().all(permitted) {
                 return Err(invalid_scope("the client may not ask for one of these scopes"));
             }
@@ -220,6 +237,7 @@ pub async fn apply(cx: &mut Cx, spec: &ScopeSpec) -> Result<Applied, Refused> {
         "/name",
         "is a scope of OpenID Connect; only its description can be changed",
     );
+    faults.add_if(spec.name == CLIENT_REGISTER, "/name", "is a scope of this server itself");
     faults.add_if(
         spec.audience.as_deref().is_some_and(|audience| !audiences::is_audience(audience)),
         "/audience",

@@ -38,5 +38,5 @@ store_test!(every_endpoint_that_is_listed_is_there, MIGRATIONS, |db: TestDb| asy
         assert!(by_get.header("x-request-id").len() == 32, "{name}");
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 8);
 });

@@ -2,16 +2,20 @@
 
 //! An identity system on a fresh database, with a clock that tests move.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::ids::{ClientId, RequestId, UserId};
+use base::peer::{Limits, Peer, PeerError};
 use base::{Secret, Time};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use jose::Algorithm;
 use testkit::ManualClock;
 use testkit::db::TestDb;
 
 use crate::clients::{self, ClientSpec};
-use crate::config::{Budgets, Config, KeySchedule, Lifetimes, Passwords};
+use crate::config::{Budgets, Config, KeySchedule, Lifetimes, Passwords, Peers};
 use crate::{Cx, Identity, SharedIdentity};
 
 pub const ISSUER: &str = "https://id.example";
@@ -35,6 +39,8 @@ pub fn config(db: &TestDb, node: &str) -> Config {
         budgets: Budgets::default(),
         trusted_proxies: Vec::new(),
         templates: None,
+        open_registration: None,
+        peers: Peers { egress: Arc::new(Nowhere) },
     }
 }
 
@@ -80,5 +86,14 @@ impl Platform {
         tx.execute(sql, &store::params![&user_id, username, spec.to_string(), now]).await.unwrap();
         tx.commit().await.unwrap();
         user_id
+    }
+}
+
+/// There is no network in these tests.
+pub struct Nowhere;
+
+impl Peer for Nowhere {
+    fn call(&self, _: http::Request<Bytes>, _: Limits) -> BoxFuture<'_, Result<http::Response<Bytes>, PeerError>> {
+        Box::pin(async { Err(PeerError::Unreachable) })
     }
 }

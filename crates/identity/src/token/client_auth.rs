@@ -39,10 +39,8 @@ pub async fn authenticate(cx: &mut Cx, headers: &HeaderMap, form: &Form) -> Resu
             checked.map(|(client, secret_id)| Authenticated { client, secret_id: Some(secret_id) })
         }
         None => match found {
-            Some(found) if found.client.disabled_at.is_none() => {
-                Ok(Authenticated { client: found.client, secret_id: None })
-            }
-            _ => Err("unknown or disabled client"),
+            Some(found) if found.client.may_act() => Ok(Authenticated { client: found.client, secret_id: None }),
+            _ => Err("unknown, disabled or suspended client"),
         },
     };
     let authenticated = authenticated.map_err(|reason| refused(known.as_ref(), reason))?;

@@ -95,6 +95,6 @@ async fn facts(cx: &mut Cx, token: &AccessToken) -> Result<Option<(Grant, Client
     if !grant.is_live(cx.now) || grant.user_id.is_some() != person.is_some() {
         return Ok(None);
     }
-    let client = serde_json::from_str(row.text("client_spec")?).map_err(|_| StoreError::Invalid)?;
-    Ok(Some((grant, client, person)))
+    let client: ClientSpec = serde_json::from_str(row.text("client_spec")?).map_err(|_| StoreError::Invalid)?;
+    Ok((!client.suspended).then_some((grant, client, person)))
 }

@@ -4,6 +4,7 @@
 //! sign, so that nobody waits for a signature while a transaction is open.
 
 mod authorization_code;
+pub mod bearer;
 pub mod client_auth;
 mod client_credentials;
 pub mod form;

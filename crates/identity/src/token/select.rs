@@ -66,8 +66,19 @@ pub(super) async fn of_grant(
         // RFC 6749 §6: no widening.
         return Err(invalid_scope("the grant does not cover this scope"));
     }
-    let scopes = requested.unwrap_or_else(|| grant.scopes.clone()).intersection(&client.spec.scopes);
-    let scopes = catalog.scopes_within(&scopes, &audiences);
+    let asked = requested.unwrap_or_else(|| grant.scopes.clone()).intersection(&client.spec.scopes);
+    let scopes = catalog.scopes_within(&asked, &audiences);
+    let mut audiences = audiences;
+    if asked.iter().any(|scope| !catalog.knows(scope)) {
+        if scopes.is_empty() {
+            return Err(invalid_scope("none of the scopes is there any more"));
+        }
+        // Nobody knows to whom a scope belonged that is declared no more: an audience stays if it has another
+        // scope here, or is the client's without one.
+        let held = |audience: &&str| scopes.iter().any(|scope| catalog.audience_of(scope) == Some(*audience));
+        let own = |audience: &&str| client.spec.audiences.contains(audience);
+        audiences = audiences.iter().filter(|audience| held(audience) || own(audience)).collect();
+    }
     // Who asks for less of the scopes, and names no resource, gets a token for fewer audiences.
     let audiences = match resources {
         [] => catalog.audiences_left(&audiences, &grant.scopes, &scopes),

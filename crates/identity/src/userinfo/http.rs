@@ -5,7 +5,8 @@ use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
 
 use super::claims_of;
-use crate::error::{OAuthError, insufficient_scope, invalid_request, invalid_token};
+use crate::error::{OAuthError, insufficient_scope, invalid_token};
+use crate::token::bearer::bearer;
 use crate::token::live;
 use crate::{Cx, SharedIdentity, cors, scopes};
 
@@ -34,32 +35,4 @@ async fn show_userinfo(
     let catalog = scopes::catalog(&identity).await?;
     let claims = claims_of(&catalog, person, &live.client, &live.scopes);
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(claims)).into_response())
-}
-
-/// The token of the one Authorization header; the scheme is Bearer in any case, and exactly that.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
-    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-    let (line, second) = (lines.next(), lines.next());
-    let wrong = || {
-        let error = invalid_request("there must be one Authorization header with a bearer token");
-        error.challenge("Bearer realm=\"cardea\", error=\"invalid_request\"")
-    };
-    if second.is_some() {
-        return Err(wrong());
-    }
-    let Some(line) = line else {
-        return Ok(None);
-    };
-    let line = line.to_str().map_err(|_| wrong())?;
-    let Some((scheme, token)) = line.split_once(' ') else {
-        return Err(wrong());
-    };
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Ok(None);
-    }
-    let token = token.trim_start_matches(' ');
-    if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(wrong());
-    }
-    Ok(Some(token))
 }

@@ -65,6 +65,8 @@ pub struct Plan {
 
 #[derive(Debug)]
 pub struct Subscription {
+    /// Place in [`Snapshot::subscriptions`].
+    pub index: usize,
     pub id: Arc<str>,
     /// The `client_id` that tokens bear.
     pub client: Arc<str>,

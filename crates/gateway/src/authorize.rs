@@ -1,4 +1,4 @@
-//! Step 4: may they? Scopes and claims, on every request, from facts.
+//! Step 5: may they? Scopes and claims, on every request, from facts.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use catalog::{CanonicalPath, Required};
 use serde_json::Value;
 
 use crate::deny::Deny;
+use crate::limits::Admitted;
 use crate::phantom::Facts;
 use crate::pipeline::Stop;
 use crate::snapshot::LiveRoute;
-use crate::token::Identified;
 
 /// A request that may pass. Only [`authorize`] makes one.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ impl<'a> Permit<'a> {
     }
 }
 
-pub(crate) fn authorize(identified: Identified<'_>) -> Result<Permit<'_>, Stop> {
-    if let Some((facts, protection)) = identified.facts()
+pub(crate) fn authorize(admitted: Admitted<'_>) -> Result<Permit<'_>, Stop> {
+    if let Some((facts, protection)) = admitted.facts()
         && let Err(deny) = check(&protection.required, facts)
     {
         return Err(Stop::Deny(deny, Some(protection.challenges.insufficient_scope.clone())));
     }
-    let (route, path, facts) = identified.into_parts();
+    let (route, path, facts) = admitted.into_parts();
     Ok(Permit { route, path, facts })
 }
 

@@ -54,7 +54,7 @@ impl Cors {
             origins: spec.origins.clone(),
             credentials: spec.credentials,
             allow_headers: list(&spec.headers),
-            expose_headers: list(&spec.expose_headers),
+            expose_headers: list(&exposed(&spec.expose_headers)),
             max_age: HeaderValue::from(spec.max_age.0.as_secs()),
         }
     }
@@ -81,6 +81,13 @@ impl Cors {
     fn allows(&self, origin: &HeaderValue) -> bool {
         self.any_origin || self.origins.iter().any(|own| own.as_bytes() == origin.as_bytes())
     }
+}
+
+/// What the configuration names, and what a well-behaved client needs to read of ours.
+fn exposed(names: &[String]) -> Vec<String> {
+    const OWN: [&str; 6] = ["x-request-id", "ratelimit", "ratelimit-policy", "retry-after", "deprecation", "sunset"];
+    let own = OWN.iter().filter(|own| !names.iter().any(|name| name.eq_ignore_ascii_case(own)));
+    names.iter().cloned().chain(own.map(|own| (*own).to_owned())).collect()
 }
 
 /// Answers of the service that would contradict the configuration.

@@ -21,6 +21,10 @@ pub(crate) enum Deny {
     TokenMissing,
     TokenInvalid,
     TokenBound,
+    ApiRetired,
+    NoSubscription,
+    RateLimited { retry_after_s: u64 },
+    QuotaExceeded { retry_after_s: u64 },
     ScopeMissing,
     ClaimMissing,
     TokenServiceBusy,
@@ -86,6 +90,30 @@ impl Deny {
                 "The access token is bound to a key",
                 "A bound token is not taken as a bearer token.",
             ),
+            Self::ApiRetired => (
+                S::GONE,
+                "api_retired",
+                "This API has been retired",
+                "It will not come back; its page in the portal says what stands in its place.",
+            ),
+            Self::NoSubscription => (
+                S::FORBIDDEN,
+                "no_subscription",
+                "The application has no subscription to this API",
+                "Subscribe the application that the token was issued to, to a plan with this API.",
+            ),
+            Self::RateLimited { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Requests come faster than the plan allows",
+                "Send the next one after the time in Retry-After; the RateLimit field says what is left.",
+            ),
+            Self::QuotaExceeded { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "quota_exceeded",
+                "The plan's quota is used up",
+                "It is renewed after the time in Retry-After; a larger plan has more.",
+            ),
             Self::ScopeMissing => (
                 S::FORBIDDEN,
                 "insufficient_scope",
@@ -126,16 +154,36 @@ impl Deny {
         Row { status, slug, title, detail }
     }
 
+    /// End of the problem's type, value of the counter.
+    pub fn slug(&self) -> &'static str {
+        self.row().slug
+    }
+
+    /// Which limit it was, and after what time there is room again.
+    fn limit(&self) -> Option<(&'static str, u64)> {
+        match self {
+            Self::RateLimited { retry_after_s } => Some(("rate", *retry_after_s)),
+            Self::QuotaExceeded { retry_after_s } => Some(("quota", *retry_after_s)),
+            _ => None,
+        }
+    }
+
     /// The answer. `challenge` is `WWW-Authenticate` where the route has one for this denial.
     pub fn answer(&self, exchange: &mut Exchange, challenge: Option<HeaderValue>) -> Response<Bytes> {
         let row = self.row();
         exchange.denied = Some(row.slug);
         let problem = Problem::new(row.status, row.slug, row.title).detail(row.detail);
-        let mut response: Response<Bytes> =
-            problem.request_id(exchange.request_id.as_str()).into_response::<Vec<u8>>().map(Bytes::from);
+        let problem = problem.request_id(exchange.request_id.as_str());
+        let mut response: Response<Bytes> = match self.limit() {
+            Some((policy, _)) => over_limit(problem, policy, row.slug),
+            None => problem.into_response::<Vec<u8>>().map(Bytes::from),
+        };
         let headers = response.headers_mut();
         if let Some(challenge) = challenge {
             headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some((_, retry_after_s)) = self.limit() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         match self {
             Self::MethodNotAllowed(allow) => {
@@ -148,6 +196,18 @@ impl Deny {
         }
         response
     }
+}
+
+/// draft-ietf-httpapi-ratelimit-headers-11 §5.1: one type for all limits, and which of them in a member;
+/// `code` is our own name for it.
+fn over_limit(mut problem: Problem, policy: &str, slug: &str) -> Response<Bytes> {
+    problem.kind = "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned();
+    let mut document = serde_json::to_value(&problem).unwrap_or_default();
+    if let Some(members) = document.as_object_mut() {
+        members.insert("violated-policies".to_owned(), serde_json::json!([policy]));
+        members.insert("code".to_owned(), slug.into());
+    }
+    problem.into_response::<Vec<u8>>().map(|_| Bytes::from(document.to_string()))
 }
 
 impl From<NoFacts> for Deny {

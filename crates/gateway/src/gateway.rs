@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base::peer::SharedPeer;
 use base::time::SharedClock;
+use bytes::Bytes;
 use catalog::{Explanation, Fault, Resource};
+use http::{Response, StatusCode};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -19,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::phantom::{Minter, World};
 use crate::secrets::{Environment, Secrets};
 use crate::snapshot::Version;
-use crate::{access_log, pipeline, watch};
+use crate::{access_log, pipeline, usage, watch};
 
 /// What the gateway needs of its process.
 pub struct GatewayConfig {
@@ -66,6 +68,7 @@ impl Gateway {
             runtime: config.runtime.clone(),
             minter: Arc::new(Minter::open(&folder, &public_url)?),
             metrics: Arc::clone(&metrics),
+            book: Arc::default(),
         };
         let secrets = Secrets::new(secrets_from, config.environment);
         let loader = Arc::new(Loader::new(config.resources.clone(), folder, public_url, secrets, world));
@@ -192,6 +195,18 @@ impl Pipeline for Gateway {
     async fn decide(&self, head: &Head<'_>, exchange: &mut Exchange) -> Decision {
         let live = self.loader.live();
         pipeline::decide(live.as_deref(), head, exchange).await
+    }
+
+    fn answering(&self, exchange: &mut Exchange, status: StatusCode) -> Result<(), Box<Response<Bytes>>> {
+        if let Some(api) = &exchange.api {
+            let outcome = usage::outcome(exchange, status);
+            self.metrics.called(api, exchange.plan.as_ref(), outcome);
+            // What is not served takes nothing of the quota.
+            if let Some(held) = exchange.held.take().filter(|_| outcome == usage::Outcome::Served) {
+                held.count();
+            }
+        }
+        Ok(())
     }
 
     fn finished(&self, exchange: &Exchange, outcome: &Outcome) {

@@ -4,6 +4,7 @@
 //! the services behind. The gateway has no database: what it serves from is one immutable picture.
 
 mod access_log;
+mod api;
 mod authorize;
 mod cors;
 mod deny;
@@ -11,6 +12,7 @@ pub mod edge;
 mod files;
 mod forward;
 mod gateway;
+mod limits;
 mod loader;
 mod metrics;
 mod phantom;
@@ -21,6 +23,7 @@ mod snapshot;
 mod token;
 mod trace;
 pub mod upstreams;
+mod usage;
 mod watch;
 mod wellknown;
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::edge::{Exchange, Outcome};
+use crate::usage;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Name(Arc<str>);
@@ -41,8 +42,12 @@ impl RequestLabels {
 /// How facts about a token are come by most of the time.
 const HIT: &str = "hit";
 const MOST_RECENT: usize = 16;
+/// Denials by a plan.
+const LIMITS: [&str; 2] = ["rate_limited", "quota_exceeded"];
 
 thread_local! {
+    /// As [`RECENT`], of `calls`.
+    static RECENT_CALLS: RefCell<Vec<(Call, Counter)>> = const { RefCell::new(Vec::new()) };
     /// Histograms this thread has used, found without hashing labels and without a lock.
     static RECENT: RefCell<Vec<(RequestLabels, Histogram)>> = const { RefCell::new(Vec::new()) };
 }
@@ -63,6 +68,21 @@ struct IssuerOutcome {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    api: Name,
+    /// Empty: without one.
+    plan: Name,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    plan: Name,
+    reason: &'static str,
+    mode: &'static str,
+}
+
 #[derive(Debug)]
 pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
@@ -76,6 +96,8 @@ pub(crate) struct Metrics {
     feed_lag: Family<IssuerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
     cached: Family<IssuerLabel, Gauge>,
     reloads: Family<Reason, Counter>,
+    calls: Family<Call, Counter>,
+    limited: Family<Limit, Counter>,
 }
 
 impl Metrics {
@@ -95,7 +117,15 @@ impl Metrics {
             feed_lag: Family::default(),
             cached: Family::default(),
             reloads: Family::default(),
+            calls: Family::default(),
+            limited: Family::default(),
         };
+        registry.register("cardea_api_calls", "Calls of APIs, by plan and outcome", metrics.calls.clone());
+        registry.register(
+            "cardea_limited",
+            "Calls that were beyond their plan's rate or quota, refused or (in shadow mode) not",
+            metrics.limited.clone(),
+        );
         registry.register(
             "http_server_request_duration_seconds",
             "Time from the head of a request to the end of its answer",
@@ -133,6 +163,16 @@ impl Metrics {
         if let Some(reason) = exchange.denied {
             self.denied.get_or_create(&Reason { reason }).inc();
         }
+        let limited = |reason, mode| {
+            let plan = Name(exchange.plan.clone().unwrap_or_default());
+            self.limited.get_or_create(&Limit { plan, reason, mode }).inc();
+        };
+        if let Some(reason) = exchange.denied.filter(|reason| LIMITS.contains(reason)) {
+            limited(reason, "enforce");
+        }
+        if let Some(reason) = exchange.shadowed {
+            limited(reason, "shadow");
+        }
         match exchange.token_cache {
             None => {}
             Some(HIT) => {
@@ -142,6 +182,30 @@ impl Metrics {
                 self.lookups.get_or_create(&Reason { reason }).inc();
             }
         }
+    }
+
+    pub fn called(&self, api: &Arc<str>, plan: Option<&Arc<str>>, outcome: usage::Outcome) {
+        let outcome = outcome.as_str();
+        RECENT_CALLS.with_borrow_mut(|recent| {
+            let same = |call: &Call| {
+                let plan_is = match plan {
+                    Some(plan) => Arc::ptr_eq(&call.plan.0, plan),
+                    None => call.plan.0.is_empty(),
+                };
+                Arc::ptr_eq(&call.api.0, api) && plan_is && call.outcome == outcome
+            };
+            if let Some((_, counter)) = recent.iter().find(|(call, _)| same(call)) {
+                counter.inc();
+                return;
+            }
+            let call = Call { api: Name(Arc::clone(api)), plan: Name(plan.cloned().unwrap_or_default()), outcome };
+            let counter = self.calls.get_or_create(&call).clone();
+            counter.inc();
+            if recent.len() >= MOST_RECENT {
+                recent.clear();
+            }
+            recent.push((call, counter));
+        });
     }
 
     fn observe(&self, exchange: &Exchange, outcome: &Outcome) {

@@ -1,5 +1,5 @@
 //! THE LIST: what happens to a request, in order. Each step takes what only the one before can make
-//! (`Matched → Cleared → Identified → Permit`), so that sending on without having decided cannot be written.
+//! (`Matched → Cleared → Identified → Admitted → Permit`), so that sending on without having decided cannot be written.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
@@ -7,7 +7,7 @@ use http::{HeaderValue, Response};
 use crate::deny::Deny;
 use crate::edge::{Decision, Exchange, Head};
 use crate::snapshot::Live;
-use crate::{authorize, cors, forward, route, token, trace};
+use crate::{api, authorize, cors, forward, limits, route, token, trace};
 
 /// Why a request is not sent on.
 #[derive(Debug)]
@@ -42,11 +42,17 @@ async fn steps(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) ->
     // Before the token: a preflight has none, and a denial must be readable for allowed origins.
     let cleared = cors::clear(matched, head, exchange)?;
 
+    // Whose operation it is: from here on the exchange is a call, also if it is refused.
+    api::enter(cleared.route(), exchange)?;
+
     // Who asks. The only step that may wait for somebody else.
     let identified = token::identify(cleared, head, exchange).await?;
 
+    // Whether their plan has room. Before rights are judged, which may cost more.
+    let admitted = limits::admit(live, identified, exchange)?;
+
     // Whether they may. On every request, from facts; nothing here is remembered.
-    let permit = authorize::authorize(identified)?;
+    let permit = authorize::authorize(admitted)?;
 
     Ok(forward::prepare(permit, head, exchange))
 }

@@ -8,7 +8,9 @@ use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource,
 use http::HeaderValue;
 use serde::Serialize;
 
+use crate::api::Farewell;
 use crate::cors::Cors;
+use crate::limits::{self, Book};
 use crate::phantom::{Audience, AudienceId, Authority, Core, World};
 use crate::secrets::Secrets;
 use crate::upstreams::{self, Upstream};
@@ -29,6 +31,8 @@ pub(crate) struct Live {
     documents: Documents,
     authorities: BTreeMap<String, Arc<Authority>>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
+    limits: limits::Table,
+    book: Arc<Book>,
     pub version: Version,
     pub resources: Vec<Resource>,
 }
@@ -39,6 +43,7 @@ pub(crate) struct LiveRoute {
     target: Target,
     protection: Option<Protection>,
     cors: Option<Cors>,
+    farewell: Farewell,
 }
 
 /// Who makes the answer.
@@ -101,7 +106,12 @@ impl Live {
         let routes =
             catalog.routes.iter().filter_map(|route| live_route(route, &resources, &authorities, &upstreams)).collect();
         let documents = resources.documents(signs_itself(&catalog).then(|| plan.world.minter.jwks()));
+        let book = Arc::clone(&plan.world.book);
+        let limits = limits::Table::new(&catalog, &book, &plan.world.clock);
+        book.forget();
         Ok(Self {
+            limits,
+            book,
             routes,
             documents,
             authorities,
@@ -122,6 +132,14 @@ impl Live {
 
     pub fn documents(&self) -> &Documents {
         &self.documents
+    }
+
+    pub fn limits(&self) -> &limits::Table {
+        &self.limits
+    }
+
+    pub fn book(&self) -> &Book {
+        &self.book
     }
 
     pub fn catalog(&self) -> &Snapshot {
@@ -157,6 +175,10 @@ impl LiveRoute {
 
     pub fn protection(&self) -> Option<&Protection> {
         self.protection.as_ref()
+    }
+
+    pub fn farewell(&self) -> &Farewell {
+        &self.farewell
     }
 
     pub fn cors(&self) -> Option<&Cors> {
@@ -260,6 +282,7 @@ fn live_route(
     Some(LiveRoute {
         target: Target::Forward { service: Arc::clone(service), upstream },
         cors: route.cors.as_deref().map(Cors::new),
+        farewell: Farewell::of(route.api.as_deref()),
         protection,
         route: Arc::clone(route),
     })

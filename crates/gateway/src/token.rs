@@ -25,6 +25,10 @@ impl<'a> Identified<'a> {
         self.facts.as_ref().map(|(facts, protection)| (&**facts, *protection))
     }
 
+    pub fn route(&self) -> &'a LiveRoute {
+        self.route
+    }
+
     pub fn into_parts(self) -> (&'a LiveRoute, CanonicalPath<'a>, Option<Arc<Facts>>) {
         (self.route, self.path, self.facts.map(|(facts, _)| facts))
     }

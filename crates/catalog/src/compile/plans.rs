@@ -77,6 +77,7 @@ impl Compiler {
         let plan = plan.map_err(|message| self.fault(resource, "/spec/plan", message)).ok().flatten();
         let Some(plan) = plan else { return };
         let subscription = Arc::new(Subscription {
+            index: self.snapshot.subscriptions.len(),
             id: resource.name.as_str().into(),
             client: spec.client.as_str().into(),
             plan,
@@ -114,6 +115,7 @@ impl Compiler {
                 }
             };
             let subscription = Arc::new(Subscription {
+                index: self.snapshot.subscriptions.len(),
                 id: one.id.as_str().into(),
                 client: one.client.as_str().into(),
                 plan,

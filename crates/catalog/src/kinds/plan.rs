@@ -151,6 +151,9 @@ impl JsonSchema for Currency {
     }
 }
 
+/// So that a rate is counted in whole numbers without end.
+const MOST_REQUESTS: u32 = 10_000_000;
+
 impl PlanSpec {
     /// What no single value tells: pointer below `/spec`, and message.
     pub fn faults(&self) -> Vec<(String, String)> {
@@ -162,6 +165,12 @@ impl PlanSpec {
             }
             if rate.burst == Some(0) {
                 fault("/spec/rate/burst", "a burst of none lets no request through");
+            }
+            for (pointer, number) in [("/spec/rate/requests", rate.requests), ("/spec/rate/burst", rate.burst())] {
+                if number > MOST_REQUESTS {
+                    fault(pointer, "a rate is at most 10000000 requests: beyond that leave it out");
+                    break;
+                }
             }
             if !(Span::from_secs(1)..=Span::from_secs(86_400)).contains(&rate.per) {
                 fault("/spec/rate/per", "a rate is counted over `1s` to `24h`; what is longer is a `quota`");

@@ -109,6 +109,7 @@ fn each_wrong_plan_or_api_is_refused() {
         ("requests: 60,", "requests: 0,"),
         ("requests: 60,", "requests: 60, burst: 0,"),
         ("requests: 60,", "requests: -1,"),
+        ("requests: 60,", "requests: 10000001,"),
         ("per: 1m", "per: 0s"),
         ("per: 1m", "per: 2d"),
         ("requests: 10000", "requests: 0"),

@@ -1,7 +1,7 @@
 //! `Date` (RFC 9110 §5.6.7).
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
-pub(super) fn imf_fixdate(seconds: i64) -> String {
+pub(crate) fn imf_fixdate(seconds: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let days = seconds.div_euclid(86_400);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::{Head, Scheme};
+use crate::limits::Held;
 use crate::upstreams::Upstream;
 
 /// The steps that decide about a request (`pipeline.rs`); the engine is generic over it so that it
@@ -18,6 +19,12 @@ use crate::upstreams::Upstream;
 pub trait Pipeline: Send + Sync + 'static {
     /// Decides from the head alone; the body has not been read.
     fn decide(&self, head: &Head<'_>, exchange: &mut Exchange) -> impl Future<Output = Decision>;
+
+    /// Called before the head of an answer goes out, unless the client has gone: with its
+    /// status. An error stands in place of the answer, and is not asked about again.
+    fn answering(&self, _exchange: &mut Exchange, _status: StatusCode) -> Result<(), Box<Response<Bytes>>> {
+        Ok(())
+    }
 
     /// Called once when the exchange is over, however it ended.
     fn finished(&self, exchange: &Exchange, outcome: &Outcome);
@@ -27,12 +34,23 @@ pub trait Pipeline: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Exchange {
     pub request_id: RequestId,
+    /// When the head was there.
+    pub at: Time,
     pub started: Stopwatch,
     /// W3C trace context sent on: `traceparent` of the span that the gateway opens.
     pub traceparent: Option<String>,
     /// Name of the matched route, once there is one.
     pub route: Option<Arc<str>>,
     pub service: Option<Arc<str>>,
+    /// Whose operation it is, once that is known: the exchange is then a call, of which usage is kept.
+    pub api: Option<Arc<str>>,
+    pub operation: Option<Arc<str>>,
+    pub subscription: Option<Arc<str>>,
+    pub plan: Option<Arc<str>>,
+    /// A unit of a quota that the call holds while it is under way.
+    pub held: Option<Held>,
+    /// Why it would have been refused, had the plan been enforced.
+    pub shadowed: Option<&'static str>,
     pub client_id: Option<Arc<str>>,
     pub subject: Option<Arc<str>>,
     /// Why it was denied: the slug that is also a counter and the end of the problem type.
@@ -61,10 +79,17 @@ impl Exchange {
     pub fn begin(now: Time) -> Self {
         Self {
             request_id: RequestId::unique(now),
+            at: now,
             started: Stopwatch::start(),
             traceparent: None,
             route: None,
             service: None,
+            api: None,
+            operation: None,
+            subscription: None,
+            plan: None,
+            held: None,
+            shadowed: None,
             client_id: None,
             subject: None,
             denied: None,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use base::Time;
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 
 use super::exchange::{Exchange, Outcome, Pipeline};
 
@@ -33,6 +34,11 @@ impl<P: Pipeline> Finish<P> {
                 broken_off: true,
             },
         }
+    }
+
+    /// Before the head of the answer goes out; an error is the answer instead.
+    pub(super) fn answering(&mut self, status: StatusCode) -> Result<(), Box<Response<Bytes>>> {
+        self.pipeline.answering(&mut self.exchange, status)
     }
 
     /// The whole answer has been handed on.

@@ -39,6 +39,13 @@ pub(super) fn refusal<P: Pipeline>(worker: &Worker<P>, refusal: Refusal) -> Answ
 }
 
 fn own_answer<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Finish<P>) -> Answer<P> {
+    if let Err(instead) = finish.answering(response.status()) {
+        response = *instead;
+    }
+    replace(response, method, finish)
+}
+
+fn replace<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Finish<P>) -> Answer<P> {
     finish.outcome.status = response.status();
     strip_connection_fields(response.headers_mut());
     response.headers_mut().remove(CONTENT_LENGTH);
@@ -80,6 +87,9 @@ async fn forward_to_upstream<P: Pipeline>(
             return trouble(Trouble::BadAnswer, finish);
         }
         tunnel = Some(hyper::upgrade::on(&mut response));
+    }
+    if let Err(instead) = finish.answering(response.status()) {
+        return replace(*instead, &received.method, finish);
     }
     finish.outcome.status = response.status();
     strip_connection_fields(response.headers_mut());

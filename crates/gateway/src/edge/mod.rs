@@ -28,6 +28,7 @@ mod tests;
 mod timer;
 mod tls;
 
+pub(crate) use date::imf_fixdate;
 pub use exchange::{Decision, Exchange, Forward, Outcome, Pipeline, RequestLine};
 pub use head::{Head, Headers, Repeated, Scheme};
 pub use limits::Limits;

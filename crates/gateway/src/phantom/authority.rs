@@ -24,6 +24,7 @@ use super::introspect;
 use super::keys::Keys;
 use super::mint::Minter;
 use super::watermarks::Watermarks;
+use crate::limits::Book;
 use crate::metrics::Metrics;
 
 /// What every issuer needs of its surroundings.
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub runtime: Handle,
     pub minter: Arc<Minter>,
     pub metrics: Arc<Metrics>,
+    pub book: Arc<Book>,
 }
 
 /// For whom a JWT is asked.

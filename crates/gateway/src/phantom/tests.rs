@@ -138,6 +138,7 @@ impl Play {
         let folder = tempfile::tempdir().unwrap();
         let peer: Arc<Services> = Arc::clone(&services);
         let world = World {
+            book: Arc::default(),
             peer,
             clock: clock.shared(),
             runtime: tokio::runtime::Handle::current(),

@@ -225,7 +225,10 @@ async fn every_answer_is_readable_for_an_allowed_origin_and_only_for_it() {
 
     let denied = house.get("/orders/1", &[origin]).await;
     assert_eq!((denied.status(), denied.field("access-control-allow-origin")), (401, "https://app.test"));
-    assert_eq!(denied.field("access-control-expose-headers"), "etag");
+    assert_eq!(
+        denied.field("access-control-expose-headers"),
+        "etag, x-request-id, ratelimit, ratelimit-policy, retry-after, deprecation, sunset"
+    );
 
     let foreign = house.get("/orders/1", &[("origin", "https://app.test.evil.test")]).await;
     assert_eq!((foreign.field("access-control-allow-origin"), foreign.field("vary")), ("", "Origin"));

@@ -290,12 +290,20 @@ impl House {
             headers: Headers::Map(&map),
             client: "192.0.2.7".parse().unwrap(),
         };
-        let mut exchange = Exchange::begin(base::Time::from_ms(0));
+        let mut exchange = Exchange::begin(self.clock.now());
         let result = match self.gateway.decide(&head, &mut exchange).await {
             Decision::Forward(forward) => Ok(forward),
             Decision::Answer(mut response) => {
                 exchange.dress(response.headers_mut());
                 Err(response)
+            }
+        };
+        let status = result.as_ref().map_or_else(Response::status, |_| StatusCode::OK);
+        let result = match self.gateway.answering(&mut exchange, status) {
+            Ok(()) => result,
+            Err(mut instead) => {
+                exchange.dress(instead.headers_mut());
+                Err(*instead)
             }
         };
         let status = result.as_ref().map_or_else(Response::status, |_| StatusCode::OK);
@@ -337,6 +345,12 @@ impl Sent {
     /// A field of the answer of the gateway itself.
     pub fn field(&self, name: &str) -> &str {
         self.answer().headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// A field that is put onto the answer, whoever makes it.
+    pub fn told(&self, name: &str) -> String {
+        let found = self.exchange.answer_headers.iter().find(|(own, _)| own == name);
+        found.map_or_else(String::new, |(_, value)| value.to_str().unwrap().to_owned())
     }
 
     pub fn slug(&self) -> String {

@@ -6,6 +6,7 @@ mod configuration;
 mod flow;
 mod forging;
 mod house;
+mod plans;
 mod revocations;
 mod wire;
 

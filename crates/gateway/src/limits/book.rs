@@ -1,0 +1,143 @@
+//! What this gateway knows of each subscription, over changes of configuration: its bucket, its window,
+//! and what the ledger has told. A call takes no lock here but to open a window.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use base::Time;
+use catalog::Window;
+use catalog::usage::Total;
+
+use super::quota::QuotaWindow;
+use super::rate::Bucket;
+
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub bucket: Bucket,
+    window: ArcSwapOption<QuotaWindow>,
+}
+
+/// A record that the ledger has taken, as far as quotas are concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub subscription: Option<Arc<str>>,
+    pub at: i64,
+    pub units: u32,
+    /// Whether this process has counted it, when it happened or when it found it on the disk.
+    pub own: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    meters: HashMap<Arc<str>, Page>,
+    /// What the ledger has told last, also of subscriptions that are not published yet.
+    totals: HashMap<Arc<str>, (i64, u64)>,
+    /// Calls that an earlier process has counted and nobody has shipped yet, in the order of shipping.
+    found: VecDeque<Acknowledged>,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    meter: Arc<Meter>,
+    /// In the window's `used`: what the ledger has told.
+    told: i64,
+    /// In the window's `used`: what the ledger has taken, but not told yet.
+    untold: i64,
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "what is shipped settles; the shipping comes next"))]
+impl Book {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn meter(&self, subscription: &Arc<str>) -> Arc<Meter> {
+        Arc::clone(&self.pages().meters.entry(Arc::clone(subscription)).or_default().meter)
+    }
+
+    /// Forgets the subscriptions that no snapshot has any more.
+    pub fn forget(&self) {
+        self.pages().meters.retain(|_, page| Arc::strong_count(&page.meter) > 1);
+    }
+
+    pub(super) fn window(&self, meter: &Meter, subscription: &Arc<str>, per: Window, at: Time) -> Arc<QuotaWindow> {
+        match &*meter.window.load() {
+            Some(window) if window.is(per, at.ms()) => Arc::clone(window),
+            _ => self.open(meter, subscription, per, at),
+        }
+    }
+
+    fn open(&self, meter: &Meter, subscription: &Arc<str>, per: Window, at: Time) -> Arc<QuotaWindow> {
+        let mut pages = self.pages();
+        let before = meter.window.load_full();
+        if let Some(window) = before.as_ref().filter(|window| window.is(per, at.ms())) {
+            return Arc::clone(window);
+        }
+        // A call that began before the window did may come late: the newer window stays.
+        if let Some(window) = before.as_ref().filter(|window| window.is_of(per) && at.ms() < window.begin) {
+            return Arc::clone(window);
+        }
+        // A plan that counts by other windows now: what was counted for the old one is not known by parts.
+        let since = before.filter(|window| !window.is_of(per)).map_or(i64::MIN, |_| at.ms());
+        let (begin, end) = per.around(at.ms());
+        let told = pages.totals.get(subscription).filter(|(window, _)| *window == begin).map_or(0, |(_, used)| *used);
+        let told = i64::try_from(told).unwrap_or(i64::MAX);
+        let found: i64 = pages
+            .found
+            .iter()
+            .filter(|call| call.subscription.as_ref() == Some(subscription) && (begin..end).contains(&call.at))
+            .filter(|call| call.at >= since)
+            .map(|call| i64::from(call.units))
+            .sum();
+        let window = Arc::new(QuotaWindow::open(per, at, told.saturating_add(found), since));
+        if let Some(page) = pages.meters.get_mut(subscription) {
+            page.told = told;
+            page.untold = 0;
+        }
+        meter.window.store(Some(Arc::clone(&window)));
+        window
+    }
+
+    /// Calls of an earlier process that are on the disk still.
+    pub fn found(&self, calls: impl IntoIterator<Item = Acknowledged>) {
+        self.pages().found.extend(calls);
+    }
+
+    /// The ledger has taken these calls, and tells these totals. What is in a total and was counted here
+    /// is counted once from now on.
+    pub fn settle(&self, acknowledged: &[Acknowledged], totals: &[Total]) {
+        let mut pages = self.pages();
+        let pages = &mut *pages;
+        for call in acknowledged.iter().filter(|call| call.own) {
+            if pages.found.front() == Some(call) {
+                pages.found.pop_front();
+            }
+            let Some(page) = call.subscription.as_ref().and_then(|id| pages.meters.get_mut(id)) else { continue };
+            let window = page.meter.window.load();
+            let within = |window: &QuotaWindow| call.at >= window.since && window.contains(call.at);
+            if window.as_deref().is_some_and(within) {
+                page.untold = page.untold.saturating_add(i64::from(call.units));
+            }
+        }
+        for total in totals {
+            let id: Arc<str> = total.subscription.as_str().into();
+            if let Some(page) = pages.meters.get_mut(&id)
+                && let Some(window) = page.meter.window.load().as_deref().filter(|window| window.begin == total.window)
+            {
+                let used = i64::try_from(total.used).unwrap_or(i64::MAX);
+                let more = used.saturating_sub(page.told).saturating_sub(page.untold);
+                window.used.fetch_add(more, Ordering::AcqRel);
+                page.told = used;
+                page.untold = 0;
+            }
+            pages.totals.insert(id, (total.window, total.used));
+        }
+    }
+}

@@ -30,6 +30,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Sockets {
     pub identity: Option<TcpListener>,
     pub entitlement: Option<TcpListener>,
+    pub management: Option<TcpListener>,
     pub gateway: Vec<TcpListener>,
     pub ops: TcpListener,
 }
@@ -37,7 +38,8 @@ pub struct Sockets {
 impl Sockets {
     /// The same sockets once more, to be handed to a new process.
     pub fn copies(&self) -> anyhow::Result<Vec<TcpListener>> {
-        let all = self.identity.iter().chain(&self.entitlement).chain(&self.gateway).chain(std::iter::once(&self.ops));
+        let single = self.identity.iter().chain(&self.entitlement).chain(&self.management);
+        let all = single.chain(&self.gateway).chain(std::iter::once(&self.ops));
         all.map(|socket| socket.try_clone().context("a listener cannot be kept")).collect()
     }
 }
@@ -126,6 +128,20 @@ impl Starting {
             Ok(())
         }));
         self.roles.entitlement = Some(entitlement);
+        Ok(())
+    }
+
+    /// Opens the management system and puts it on its socket.
+    pub async fn management(&mut self, config: management::Config, socket: TcpListener) -> anyhow::Result<()> {
+        let management = wire::open_management(config, &self.clock).await?;
+        self.work.serve(socket, management::router::public(management.clone()));
+        let stop = self.work.stop.clone();
+        let tended = management.clone();
+        self.work.tasks.push(tokio::spawn(async move {
+            wire::tend_management(tended, stop).await;
+            Ok(())
+        }));
+        self.roles.management = Some(management);
         Ok(())
     }
 

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     Identity,
     Entitlement,
+    Management,
     Gateway,
 }
 
 /// In starting order: a role starts after those whose answers it asks for. They stop in the reverse order,
 /// so that nothing that is still being served misses its peer.
-const ROLES: [Role; 3] = [Role::Entitlement, Role::Identity, Role::Gateway];
+const ROLES: [Role; 4] = [Role::Entitlement, Role::Identity, Role::Management, Role::Gateway];
 
 impl Role {
     pub fn all() -> Vec<Self> {
@@ -25,6 +26,7 @@ impl Role {
         match self {
             Self::Identity => "identity",
             Self::Entitlement => "entitlement",
+            Self::Management => "management",
             Self::Gateway => "gateway",
         }
     }
@@ -42,6 +44,8 @@ mod tests {
     #[test]
     fn roles_start_in_the_order_of_the_list() {
         assert_eq!(in_order(&[Role::Gateway, Role::Identity, Role::Gateway]), [Role::Identity, Role::Gateway]);
+        let given = [Role::Gateway, Role::Management, Role::Identity];
+        assert_eq!(in_order(&given), [Role::Identity, Role::Management, Role::Gateway]);
         assert_eq!(in_order(&[Role::Identity, Role::Entitlement]), [Role::Entitlement, Role::Identity]);
     }
 }

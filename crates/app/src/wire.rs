@@ -1,6 +1,7 @@
 //! Builds the roles of a process and joins them: who asks whom, over which peer.
 
 mod entitlement;
+mod management;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::entitlement::SharedEntitlement;
+use ::management::SharedManagement;
 use anyhow::Context as _;
 use base::peer::{HttpPeer, SharedPeer};
 use base::time::SharedClock;
@@ -25,12 +27,14 @@ use crate::peer::RouterPeer;
 use crate::roles::Role;
 
 pub use self::entitlement::{CALLER_SECRET_BYTES, entitlement_config, open_entitlement, tend_entitlement};
+pub use self::management::{GATEWAY_TOKEN_BYTES, management_config, open_management, tend_management};
 
 /// The parts that run in this process.
 #[derive(Default)]
 pub struct Roles {
     pub identity: Option<SharedIdentity>,
     pub entitlement: Option<SharedEntitlement>,
+    pub management: Option<SharedManagement>,
     pub gateway: Option<Arc<Gateway>>,
     certificates: Vec<(Arc<Certificates>, Vec<CertificateFiles>)>,
     stopping: AtomicBool,
@@ -41,6 +45,7 @@ impl Roles {
         let runs = |role: &Role| match role {
             Role::Identity => self.identity.is_some(),
             Role::Entitlement => self.entitlement.is_some(),
+            Role::Management => self.management.is_some(),
             Role::Gateway => self.gateway.is_some(),
         };
         Role::all().into_iter().filter(runs).collect()
@@ -54,6 +59,9 @@ impl Roles {
         }
         if let Some(identity) = &self.identity {
             peer = inside(&identity.config.issuer, identity::router::public(identity.clone()), peer);
+        }
+        if let Some(management) = &self.management {
+            peer = inside(&management.config.url, ::management::router::public(management.clone()), peer);
         }
         peer
     }
@@ -78,6 +86,9 @@ impl Roles {
         }
         if let Some(entitlement) = &self.entitlement {
             checks.extend(self::entitlement::checks(entitlement).await);
+        }
+        if let Some(management) = &self.management {
+            checks.push(self::management::check(management).await);
         }
         if let Some(gateway) = &self.gateway {
             let readiness = gateway.ready();

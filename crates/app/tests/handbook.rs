@@ -147,6 +147,7 @@ fn every_problem_has_its_entry_in_the_handbook() {
         "crates/integration/src",
         "crates/identity/src",
         "crates/entitlement/src",
+        "crates/management/src",
         "crates/app/src",
         "crates/resource/src",
     ] {

@@ -186,7 +186,7 @@ async fn removing_is_listed_and_needs_a_yes() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(err(&refused).contains("Client hello-app"), "{}", err(&refused));
     assert_eq!(still["name"], "hello-app");
-    assert_eq!(done["removed"], 1, "{done}");
+    assert_eq!(done["removed"], 2, "{done}");
     assert_eq!(dev.cardea(&["client", "show", "hello-app"]).status.code(), Some(5));
 }
 

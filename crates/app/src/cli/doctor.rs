@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::serve::ADMIN_TOKEN_BYTES;
-use crate::config::{Database, Entitlement, File, Gateway, Identity, Reference};
+use crate::config::{Database, Entitlement, File, Gateway, Identity, Management, Reference};
 use crate::documents;
 use crate::exit::Exit;
 use crate::out::{Out, Table};
@@ -114,6 +114,9 @@ async fn examine(file: &File) -> Vec<Finding> {
     if let Some(entitlement) = &file.entitlement {
         findings.extend(examine_entitlement(entitlement, file).await);
     }
+    if let Some(management) = &file.management {
+        findings.extend(examine_management(management, file).await);
+    }
     if let Some(gateway) = &file.gateway {
         findings.extend(examine_gateway(gateway));
     }
@@ -162,12 +165,41 @@ async fn examine_entitlement(entitlement: &Entitlement, file: &File) -> Vec<Find
     findings
 }
 
+async fn examine_management(management: &Management, file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (key, url) in
+        [("url", &management.url), ("issuer", &management.issuer), ("gatewayUrl", &management.gateway_url)]
+    {
+        if !url.starts_with("https://") {
+            findings.push(Finding::fault(
+                format!("`management.{key}` {url} is plain HTTP"),
+                "give it an https name: sessions, secrets and tokens travel over it",
+            ));
+        }
+    }
+    if !management.listen.ip().is_loopback() {
+        findings.push(Finding::advice(
+            format!("the management system listens on {} without TLS", management.listen),
+            "put the gateway or a TLS proxy in front of it, and let nobody else reach it",
+        ));
+    }
+    findings.extend(proxies("management.trustedProxies", &management.trusted_proxies));
+    findings.push(secret("management.masterKey", &management.master_key, 32, Some(&file.data)));
+    findings.push(secret("management.clientSecret", &management.client_secret, 32, None));
+    for gateway in &management.gateways {
+        let key = format!("management.gateways: {}", gateway.name);
+        findings.push(secret(&key, &gateway.token, wire::GATEWAY_TOKEN_BYTES, None));
+    }
+    findings.push(database(&management.database, Role::Management, file).await);
+    findings
+}
+
 async fn database(given: &Database, role: Role, file: &File) -> Finding {
     let name = role.name();
     let todo = format!("start it, or correct `{name}.database`");
     if matches!(given, Database::Sqlite) {
         let path = file.data.join(format!("{name}.db"));
-        let keep = if role == Role::Identity { "back it up with its master key" } else { "back it up" };
+        let keep = if role == Role::Entitlement { "back it up" } else { "back it up with its master key" };
         return if path.exists() {
             Finding::fine(format!("the database of {name} is a file: good for one node; {keep}"))
         } else {

@@ -24,7 +24,9 @@ impl Migrate {
         let identity = file.identity.as_ref().map(|section| (Role::Identity, &section.database, identity::MIGRATIONS));
         let entitlement =
             file.entitlement.as_ref().map(|section| (Role::Entitlement, &section.database, entitlement::MIGRATIONS));
-        let databases: Vec<_> = identity.into_iter().chain(entitlement).collect();
+        let management =
+            file.management.as_ref().map(|section| (Role::Management, &section.database, management::MIGRATIONS));
+        let databases: Vec<_> = identity.into_iter().chain(entitlement).chain(management).collect();
         if databases.is_empty() {
             return Err(
                 usage("the configuration has no section with a database, so there is nothing to migrate").into()

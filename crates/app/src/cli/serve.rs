@@ -56,6 +56,10 @@ async fn serve(file: File, roles: Vec<Role>, mut inherited: Inherited, out: Out)
     if let (Some(section), Some(socket)) = (&file.identity, sockets.identity) {
         starting.identity(wire::identity_config(section, &file.data)?, socket).await?;
     }
+    if let (Some(section), Some(socket)) = (&file.management, sockets.management) {
+        let config = wire::management_config(section, &file.data, starting.roles.peer())?;
+        starting.management(config, socket).await?;
+    }
     if let Some(section) = file.gateway.as_ref().filter(|_| !sockets.gateway.is_empty()) {
         let parts = GatewayParts {
             data: file.data.clone(),
@@ -96,7 +100,7 @@ fn bind(file: &File, roles: &[Role], inherited: &mut Inherited) -> anyhow::Resul
             .hint("`cardea schema config` describes it")
     };
     let ops = net::take_or_bind(inherited, file.ops.listen, "operations")?;
-    let mut sockets = Sockets { identity: None, entitlement: None, gateway: Vec::new(), ops };
+    let mut sockets = Sockets { identity: None, entitlement: None, management: None, gateway: Vec::new(), ops };
     for role in roles {
         match role {
             Role::Identity => {
@@ -106,6 +110,10 @@ fn bind(file: &File, roles: &[Role], inherited: &mut Inherited) -> anyhow::Resul
             Role::Entitlement => {
                 let section = file.entitlement.as_ref().ok_or_else(|| missing(*role))?;
                 sockets.entitlement = Some(net::take_or_bind(inherited, section.listen, "the entitlement system")?);
+            }
+            Role::Management => {
+                let section = file.management.as_ref().ok_or_else(|| missing(*role))?;
+                sockets.management = Some(net::take_or_bind(inherited, section.listen, "the management system")?);
             }
             Role::Gateway => {
                 let section = file.gateway.as_ref().ok_or_else(|| missing(*role))?;

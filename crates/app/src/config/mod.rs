@@ -3,6 +3,7 @@
 
 pub mod entitlement;
 mod fault;
+pub mod management;
 mod words;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 
 pub use self::entitlement::Entitlement;
+pub use self::management::Management;
 pub use catalog::Span;
 pub use fault::Fault;
 pub use words::Reference;
@@ -36,6 +38,8 @@ pub struct File {
     pub identity: Option<Identity>,
     /// The entitlement system; needed with the role `entitlement`.
     pub entitlement: Option<Entitlement>,
+    /// The management system with portal and console; needed with the role `management`.
+    pub management: Option<Management>,
     /// The gateway; needed with the role `gateway`.
     pub gateway: Option<Gateway>,
     /// Health, metrics and administration.
@@ -260,6 +264,7 @@ impl File {
         let has = |role: &Role| match role {
             Role::Identity => self.identity.is_some(),
             Role::Entitlement => self.entitlement.is_some(),
+            Role::Management => self.management.is_some(),
             Role::Gateway => self.gateway.is_some(),
         };
         let roles = if named.is_empty() { Role::all().into_iter().filter(has).collect() } else { named.to_vec() };
@@ -283,6 +288,7 @@ impl File {
             identity
         });
         self.entitlement = self.entitlement.map(|entitlement| entitlement.within(folder));
+        self.management = self.management.map(|management| management.within(folder));
         self.gateway = self.gateway.map(|mut gateway| {
             gateway.resources = gateway.resources.map(|path| folder.join(path));
             for certificate in
@@ -315,6 +321,9 @@ impl File {
         }
         if let Some(entitlement) = &self.entitlement {
             entitlement.check()?;
+        }
+        if let Some(management) = &self.management {
+            management.check()?;
         }
         if let Some(gateway) = &self.gateway {
             let public = url::Url::parse(&gateway.public_url).map_err(|_| "`gateway.publicUrl` is not a URL")?;

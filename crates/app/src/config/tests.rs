@@ -70,6 +70,48 @@ fn an_entitlement_system_that_cannot_be_meant_is_refused() {
     }
 }
 
+const MANAGEMENT: &str = "\
+management:
+  url: http://localhost:8082
+  listen: 127.0.0.1:8082
+  masterKey: file:master.key
+  issuer: http://localhost:8081
+  clientId: portal
+  clientSecret: file:portal.secret
+  gatewayUrl: http://localhost:8080
+  gateways: [{ name: edge-1, token: file:edge-1.token }]
+ops: { listen: 127.0.0.1:8084, adminToken: file:admin.token }
+";
+
+#[test]
+fn the_management_section_is_read_and_its_mistakes_are_named() {
+    let file = File::parse(Path::new("/etc/cardea/cardea.yaml"), MANAGEMENT).unwrap();
+    assert_eq!(file.roles(&[]), [Role::Management]);
+    let management = file.management.unwrap();
+    assert_eq!(management.gateways[0].token, Reference::File("/etc/cardea/edge-1.token".into()));
+    assert!(management.registration.client_credentials.is_none());
+
+    let edge = "name: edge-1, token: file:edge-1.token";
+    for (from, to, expected) in [
+        ("url: http://localhost:8082", "url: http://localhost:8082/portal", "`management.url`"),
+        ("gatewayUrl: http://localhost:8080", "gatewayUrl: localhost", "`management.gatewayUrl`"),
+        (edge, "name: a, token: env:A }, { name: a, token: env:B", "names `a` twice"),
+        (
+            "clientId: portal",
+            "clientId: portal\n  registration: { clientCredentials: false }",
+            "`management.registration`",
+        ),
+        (
+            "clientId: portal",
+            "clientId: portal\n  registration: { initialAccessToken: env:A, clientCredentials: true }",
+            "`management.registration`",
+        ),
+    ] {
+        let fault = refused(&MANAGEMENT.replace(from, to));
+        assert!(fault.contains(expected), "{to}: {fault}");
+    }
+}
+
 #[test]
 fn an_unknown_key_is_shown_with_its_place_and_the_word_meant() {
     let wrong = GOOD.replace("masterKey", "masterkey");

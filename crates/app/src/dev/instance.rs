@@ -5,6 +5,7 @@ use std::path::Path;
 use base::Secret;
 use serde::{Deserialize, Serialize};
 
+use super::Ports;
 use super::folder::{Folder, read_secret};
 use crate::exit::usage;
 
@@ -14,6 +15,7 @@ const FILE: &str = "instance.json";
 pub struct Instance {
     pub gateway: String,
     pub issuer: String,
+    pub portal: String,
     pub entitlement: String,
     pub ops: String,
     /// Where its secrets are.
@@ -22,8 +24,15 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn new(gateway: String, issuer: String, entitlement: String, ops: String) -> Self {
-        Self { gateway, issuer, entitlement, ops, folder: Default::default() }
+    pub fn new(ports: &Ports) -> Self {
+        Self {
+            gateway: ports.url(ports.gateway),
+            issuer: ports.url(ports.issuer),
+            portal: ports.url(ports.portal),
+            entitlement: ports.url(ports.entitlement),
+            ops: ports.url(ports.ops),
+            folder: Default::default(),
+        }
     }
 
     pub fn write(&self, folder: &Folder) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ mod echo;
 mod entitlement;
 mod folder;
 mod instance;
+mod management;
 mod sample;
 mod show;
 
@@ -27,6 +28,7 @@ use folder::Folder;
 
 /// Where the parts stand, counted from the gateway's port. Those between belong to parts that come later.
 const ISSUER: u16 = 1;
+const PORTAL: u16 = 2;
 const ENTITLEMENT: u16 = 3;
 const OPS: u16 = 4;
 
@@ -35,6 +37,7 @@ pub struct Ports {
     address: IpAddr,
     gateway: u16,
     issuer: u16,
+    portal: u16,
     entitlement: u16,
     ops: u16,
 }
@@ -52,7 +55,14 @@ impl Ports {
         if first == 0 || first.checked_add(5).is_none() {
             return Err(usage(format!("--port {first} leaves no room for the ports after it")).into());
         }
-        Ok(Self { address, gateway: first, issuer: first + ISSUER, entitlement: first + ENTITLEMENT, ops: first + OPS })
+        Ok(Self {
+            address,
+            gateway: first,
+            issuer: first + ISSUER,
+            portal: first + PORTAL,
+            entitlement: first + ENTITLEMENT,
+            ops: first + OPS,
+        })
     }
 
     fn bind(&self, port: u16, what: &str) -> anyhow::Result<TcpListener> {
@@ -79,17 +89,13 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     let folder = Folder::open(data)?;
     let gateway_socket = ports.bind(ports.gateway, "the gateway")?;
     let identity_socket = ports.bind(ports.issuer, "the identity system")?;
+    let portal_socket = ports.bind(ports.portal, "portal and console")?;
     let entitlement_socket = ports.bind(ports.entitlement, "the entitlement system")?;
     let ops_socket = ports.bind(ports.ops, "operations")?;
     let echo_socket = net::bind(SocketAddr::new(ports.address, 0), "the sample service")?;
     let echo_url = format!("http://{}", echo_socket.local_addr()?);
 
-    let instance = Instance::new(
-        ports.url(ports.gateway),
-        ports.url(ports.issuer),
-        ports.url(ports.entitlement),
-        ports.url(ports.ops),
-    );
+    let instance = Instance::new(&ports);
     let admin_token =
         folder.secret("secrets/admin.token", || handle::encode(handle::ADMIN_TOKEN, &random::bytes::<32>()))?;
     folder.secret("secrets/master.key", random::text::<48>)?;
@@ -100,7 +106,8 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     starting.entitlement(entitlement::config(&instance.entitlement, &callers, &folder)?, entitlement_socket).await?;
     starting.identity(identity_config(&instance, &folder)?, identity_socket).await?;
     let identity = starting.roles.identity.clone().ok_or_else(|| usage("identity did not start"))?;
-    let sample = sample::prepare(&identity, &folder).await?;
+    let sample = sample::prepare(&identity, &folder, &instance.portal).await?;
+    starting.management(management::config(&instance, &folder, starting.roles.peer())?, portal_socket).await?;
     starting.serve(echo_socket, echo::router(&instance.issuer, sample::AUDIENCE, starting.roles.peer(), clock.clone()));
 
     let secret = folder.at(&format!("secrets/{}.secret", sample::GATEWAY));

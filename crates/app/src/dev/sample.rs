@@ -15,6 +15,7 @@ pub const AUDIENCE: &str = "https://echo.internal";
 pub const SCOPE: &str = "echo.read";
 pub const CLIENT: &str = "hello-app";
 pub const GATEWAY: &str = "gateway";
+pub const PORTAL: &str = "portal";
 pub const USER: &str = "dana";
 
 /// What people and scripts are shown of it.
@@ -25,20 +26,21 @@ pub struct Sample {
 }
 
 /// Made on the first start, kept on the next ones. What the newcomer has changed since stays changed.
-pub async fn prepare(identity: &SharedIdentity, folder: &Folder) -> anyhow::Result<Sample> {
+pub async fn prepare(identity: &SharedIdentity, folder: &Folder, portal: &str) -> anyhow::Result<Sample> {
     let random = || base::random::text::<32>();
+    let portal_secret = folder.secret(&format!("secrets/{PORTAL}.secret"), random)?;
     let sample = Sample {
         client_secret: folder.secret(&format!("secrets/{CLIENT}.secret"), random)?,
         gateway_secret: folder.secret(&format!("secrets/{GATEWAY}.secret"), random)?,
         password: folder.secret(&format!("secrets/{USER}.password"), password)?,
     };
     let mut cx = begin(identity);
-    let missing = missing(&mut cx, documents()).await?;
-    if !missing.is_empty() {
-        let changes = admin::apply(&mut cx, &missing, false).await;
-        changes.map_err(|error| anyhow!("the sample is refused: {error:?}"))?;
-    }
-    for (client, secret) in [(CLIENT, &sample.client_secret), (GATEWAY, &sample.gateway_secret)] {
+    let mut documents = missing(&mut cx, documents()).await?;
+    documents.push(portal_client(portal));
+    let changes = admin::apply(&mut cx, &documents, false).await;
+    changes.map_err(|error| anyhow!("the sample is refused: {error:?}"))?;
+    let secrets = [(CLIENT, &sample.client_secret), (GATEWAY, &sample.gateway_secret), (PORTAL, &portal_secret)];
+    for (client, secret) in secrets {
         clients::ensure_secret(&mut cx, &ClientId::from(client), secret).await.with_context(|| {
             format!("the secret of {client} cannot be set; `cardea client secret remove` makes room")
         })?;
@@ -115,6 +117,19 @@ fn documents() -> Vec<Document> {
             json!({"name": "Dana Example", "email": "dana@example.com", "attributes": {"account_nr": "2024-0001"}}),
         ),
     ]
+}
+
+/// Brought to this state at each start, since ports may have moved.
+fn portal_client(portal: &str) -> Document {
+    let spec = json!({
+        "displayName": "Portal",
+        "grantTypes": ["authorization_code", "refresh_token", "client_credentials"],
+        "redirectUris": [format!("{portal}/login/callback")],
+        "postLogoutRedirectUris": [format!("{portal}/")],
+        "scopes": ["openid", "profile", "email", "offline_access"],
+        "consent": "implicit",
+    });
+    Document { kind: "Client".to_owned(), name: PORTAL.to_owned(), spec }
 }
 
 /// Ten words' worth of randomness that a person can still type.

@@ -26,7 +26,7 @@ impl Shown<'_> {
     }
 
     fn text(&self, columns: usize, took: Duration) -> String {
-        let Instance { gateway, issuer, entitlement, ops, .. } = self.instance;
+        let Instance { gateway, issuer, portal, entitlement, ops, .. } = self.instance;
         let lead = format!(
             "cardea {} · dev mode · data in {} · loopback only · no outbound calls",
             env!("CARGO_PKG_VERSION"),
@@ -46,6 +46,7 @@ impl Shown<'_> {
 {lead}{gap}{ready}
   Gateway      {gateway}
   Identity     {issuer}      issuer, account page at /account
+  Portal       {portal}      console at /console
   Entitlement  {entitlement}      policies, decisions (AuthZEN)
   Operations   {ops}      /metrics /livez /readyz
   Sample       API \"echo\" · client \"{client}\" · user \"{user}\", password {password}
@@ -64,7 +65,7 @@ Then:  {command} token revoke{data} $T      and the same curl is refused
     }
 
     fn print_json(&self, out: Out) -> anyhow::Result<()> {
-        let Instance { gateway, issuer, entitlement, ops, .. } = self.instance;
+        let Instance { gateway, issuer, portal, entitlement, ops, .. } = self.instance;
         let callers: serde_json::Map<_, _> = self
             .callers
             .iter()
@@ -73,6 +74,7 @@ Then:  {command} token revoke{data} $T      and the same curl is refused
         out.json(&json!({
             "gateway": gateway,
             "issuer": issuer,
+            "portal": portal,
             "entitlement": {"url": entitlement, "callers": callers},
             "ops": ops,
             "sample": {

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header;
+use management::Management;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 
 use super::Ops;
 
@@ -15,8 +18,20 @@ pub async fn show(State(ops): State<Arc<Ops>>) -> Response {
     let identity = ops.roles.identity.iter().map(|identity| identity.metrics.render());
     let entitlement = ops.roles.entitlement.iter().map(|entitlement| entitlement.metrics.render());
     let gateway = ops.roles.gateway.iter().map(|gateway| gateway.metrics_text());
-    let text = joined(identity.chain(entitlement).chain(gateway));
+    let management = ops.roles.management.iter().map(|management| management_page(management));
+    let text = joined(identity.chain(entitlement).chain(management).chain(gateway));
     ([(header::CONTENT_TYPE, TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+fn management_page(management: &Management) -> String {
+    let mut registry = Registry::default();
+    management.metrics.register(&mut registry);
+    let mut page = String::new();
+    if let Err(error) = encode(&mut page, &registry) {
+        tracing::error!(cause = %error, "figures of the management system cannot be written");
+        page.clear();
+    }
+    page
 }
 
 /// Each page ends with the mark of its end; the whole has one, at the end.

@@ -11,13 +11,15 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use base::Problem;
 use http::{HeaderValue, StatusCode, header};
-use identity::admin::{AdminTokens, guard};
+use identity::admin::{Admin, AdminTokens, guard};
+use management::Operator;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tower::ServiceExt as _;
 
 use crate::roles::Role;
 use crate::wire::Roles;
@@ -57,7 +59,8 @@ pub fn router(ops: Ops, tokens: AdminTokens) -> Router {
             Some(gateway) => gateway::routes(gateway.clone()),
             None => Router::new(),
         })
-        .fallback(unknown);
+        .fallback(elsewhere)
+        .layer(Extension(Elsewhere { management: roles.management.clone().map(management::router::operator) }));
     let open = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -109,6 +112,22 @@ async fn reload(State(ops): State<Arc<Ops>>, Json(body): Json<ReloadBody>) -> Re
     }
 }
 
+/// Interfaces of parts that name their own paths.
+#[derive(Clone)]
+struct Elsewhere {
+    management: Option<Router>,
+}
+
+/// Behind the guard: the operator's name goes with the request, the token does not.
+async fn elsewhere(Admin(name): Admin, Extension(parts): Extension<Elsewhere>, mut request: Request) -> Response {
+    let Some(router) = parts.management.filter(|_| request.uri().path().starts_with("/management/")) else {
+        return unknown().await;
+    };
+    request.headers_mut().remove(header::AUTHORIZATION);
+    request.extensions_mut().insert(Operator(name));
+    router.oneshot(request).await.into_response()
+}
+
 async fn unknown() -> Response {
     let mut response: axum::response::Response =
         Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
@@ -120,10 +139,8 @@ async fn unknown() -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-    use tower::ServiceExt as _;
-
     use super::*;
+    use axum::body::Body;
 
     #[tokio::test]
     async fn administration_is_not_reached_through_the_gateway() {

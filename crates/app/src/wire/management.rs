@@ -1,0 +1,94 @@
+//! The management system of a process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base::peer::SharedPeer;
+use base::time::SharedClock;
+use management::{Config, GatewayCaller, Management, Registration, SharedManagement};
+use tokio_util::sync::CancellationToken;
+
+use super::database;
+use crate::config;
+use crate::exit::usage;
+use crate::ops::health::{Check, State};
+use crate::roles::Role;
+
+/// Who guesses one reads what is published and writes into the ledger; kept as one hash, so it must be long.
+pub const GATEWAY_TOKEN_BYTES: usize = 32;
+
+/// The settings with all secrets read.
+pub fn management_config(given: &config::Management, data: &Path, peer: SharedPeer) -> anyhow::Result<Config> {
+    let registration = match &given.registration.initial_access_token {
+        Some(token) => Registration::InitialAccessToken(token.read_text()?),
+        None => Registration::ClientCredentials,
+    };
+    Ok(Config {
+        url: given.url.clone(),
+        site: given.site.clone(),
+        database: database(&given.database, Role::Management, data)?,
+        master_key: given.master_key.read()?,
+        issuer: given.issuer.clone(),
+        client_id: given.client_id.clone(),
+        client_secret: given.client_secret.read_text()?,
+        registration,
+        gateways: callers(&given.gateways)?,
+        gateway_issuer: given.gateway_issuer.clone(),
+        gateway_url: given.gateway_url.clone(),
+        trusted_proxies: given.trusted_proxies.clone(),
+        templates: given.templates.clone(),
+        peer,
+    })
+}
+
+fn callers(given: &[config::management::GatewayCaller]) -> anyhow::Result<Vec<GatewayCaller>> {
+    let mut callers: Vec<GatewayCaller> = Vec::new();
+    for one in given {
+        let token = one.token.read_text()?;
+        let length = token.expose().len();
+        if length < GATEWAY_TOKEN_BYTES {
+            let what =
+                format!("the token of the gateway `{}` has {length} bytes; it needs {GATEWAY_TOKEN_BYTES}", one.name);
+            return Err(usage(what).hint("make it: openssl rand -base64 48").into());
+        }
+        let caller = GatewayCaller::new(&one.name, &token);
+        if let Some(other) = callers.iter().find(|other| other.token_hash == caller.token_hash) {
+            let what = format!("the gateways `{}` and `{}` have the same token", other.name, caller.name);
+            return Err(usage(what).hint("each gateway has its own").into());
+        }
+        callers.push(caller);
+    }
+    Ok(callers)
+}
+
+/// Opens the management system: its database at its newest schema.
+pub async fn open_management(config: Config, clock: &SharedClock) -> anyhow::Result<SharedManagement> {
+    Management::open(config, clock.clone()).await.context("the management system cannot start")
+}
+
+/// Does what waits to be done, and what recurs by the clock.
+pub async fn tend_management(management: SharedManagement, stop: CancellationToken) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let working = management.clone().work();
+    tokio::pin!(working);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = &mut working => return,
+            _ = minute.tick() => {}
+        }
+        if let Err(error) = management.minute().await {
+            tracing::error!(cause = %error, "housekeeping of the management system failed; it is tried again in a minute");
+        }
+    }
+}
+
+pub async fn check(management: &SharedManagement) -> Check {
+    let (state, detail) = match management.db.ping().await {
+        Ok(()) => (State::Fine, "answers".to_owned()),
+        Err(error) => (State::Down, error.to_string()),
+    };
+    Check { name: "management: database".to_owned(), state, detail }
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::entitlement::SharedEntitlement;
 use ::management::SharedManagement;
 use anyhow::Context as _;
+use base::egress::Reach;
 use base::peer::{HttpPeer, SharedPeer};
 use base::time::SharedClock;
 use gateway::edge::{self, CertificateFiles, Certificates, EdgeConfig, Listener};
@@ -154,8 +155,11 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         budgets: identity::config::Budgets::default(),
         trusted_proxies: section.trusted_proxies.clone(),
         templates: section.templates.clone(),
-        open_registration: None,
-        peers: identity::config::Peers::new(base::egress::Reach::Public),
+        open_registration: section.registration.open.as_ref().map(registration_policy).transpose()?,
+        peers: identity::config::Peers::new(match section.outgoing {
+            config::Outgoing::Public => Reach::Public,
+            config::Outgoing::Anywhere => Reach::Anywhere,
+        }),
     })
 }
 
@@ -168,6 +172,12 @@ pub fn database(given: &config::Database, role: Role, data: &std::path::Path) ->
             store::Config::Postgres { url: postgres.postgres.read_text()?, schema }
         }
     })
+}
+
+/// The words of a policy are those of the identity system.
+fn registration_policy(given: &config::OpenRegistration) -> anyhow::Result<identity::register::Policy> {
+    let words = serde_json::to_value(given)?;
+    serde_json::from_value(words).map_err(|error| usage(format!("`identity.registration.open`: {error}")).into())
 }
 
 fn key_schedule(given: &config::Keys) -> anyhow::Result<identity::config::KeySchedule> {

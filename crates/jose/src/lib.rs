@@ -23,7 +23,7 @@ mod verify;
 
 pub use algorithm::Algorithm;
 pub use error::{JoseError, Rejected};
-pub use header::{Header, header_of};
+pub use header::{Header, header_of, unverified_text};
 pub use keyset::KeySet;
 pub use sign::SigningKey;
 pub use verify::{Expected, Verified};

@@ -36,8 +36,17 @@ enum Act {
     Disable { client: String },
     /// Let a disabled client work again
     Enable { client: String },
+    /// Shut a client out for a while: its tokens stop working, what was granted to it stays
+    Suspend { client: String },
+    /// End a suspension
+    Resume { client: String },
     /// Delete a client, with all that was granted to it
     Delete { client: String },
+    /// Manage tokens with which programs register clients (RFC 7591)
+    RegistrationToken {
+        #[command(subcommand)]
+        act: TokenAct,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +77,31 @@ struct Create {
     /// A program on somebody's device: loopback redirect URIs may have any port
     #[arg(long)]
     native: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenAct {
+    /// Make a token; it is shown once
+    Create {
+        /// Whose it is; for people
+        name: String,
+        /// So many clients can be registered with it; any number, if it is not given
+        #[arg(long)]
+        uses: Option<u32>,
+        /// It stops working after this time: `1d`
+        #[arg(long, value_name = "SPAN", value_parser = super::span)]
+        expires_in: Option<Span>,
+        /// Scopes that its clients may ask for, beyond those of OpenID Connect; `*` is every declared one
+        #[arg(long)]
+        scope: Vec<String>,
+        /// Resource servers that its clients may ask tokens for, beyond those of their scopes
+        #[arg(long)]
+        audience: Vec<String>,
+    },
+    /// List the tokens that still work
+    List,
+    /// Remove a token; the clients that were registered with it stay
+    Remove { token: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,12 +143,58 @@ impl Client {
                 let answer = server.post(&format!("{}/enable", path(&client)), &json!({})).await?;
                 out.done(&answer, format!("enabled client {client}"))?;
             }
+            Act::Suspend { client } => {
+                let answer = server.post(&format!("{}/suspend", path(&client)), &json!({})).await?;
+                out.done(&answer, format!("suspended client {client}"))?;
+            }
+            Act::Resume { client } => {
+                let answer = server.post(&format!("{}/resume", path(&client)), &json!({})).await?;
+                out.done(&answer, format!("resumed client {client}"))?;
+            }
+            Act::RegistrationToken { act } => act.run(&server, out).await?,
             Act::Delete { client } => {
                 let answer = server.delete(&path(&client)).await?;
                 out.done(&answer, format!("deleted client {client} and all that was granted to it"))?;
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+const TOKENS: &str = "/admin/v1/registration-tokens";
+
+impl TokenAct {
+    async fn run(self, server: &Server, out: Out) -> anyhow::Result<()> {
+        match self {
+            Self::Create { name, uses, expires_in, scope, audience } => {
+                let expires_in_s = expires_in.map(|span| span.0.as_secs());
+                let policy = json!({"scopes": scope, "audiences": audience});
+                let new = json!({"name": name, "uses": uses, "expiresInS": expires_in_s, "policy": policy});
+                let answer = server.post(TOKENS, &new).await?;
+                if !out.json {
+                    out.note("this token is shown once; keep it now:");
+                }
+                out.done(&answer, text(&answer, "token"))
+            }
+            Self::List => {
+                let items = server.list(TOKENS).await?;
+                let left = |token: &Value| token.get("usesLeft").and_then(Value::as_i64);
+                let row = |token: &Value| {
+                    let uses = left(token).map_or("any".to_owned(), |uses| uses.to_string());
+                    vec![text(token, "id"), text(token, "name"), uses, moment(token, "expiresAt")]
+                };
+                let table = Table {
+                    headings: vec!["token", "name", "uses left", "expires"],
+                    rows: items.iter().map(row).collect(),
+                    empty: "no registration tokens",
+                };
+                out.table(&table, &json!({"items": items}))
+            }
+            Self::Remove { token } => {
+                let answer = server.delete(&format!("{TOKENS}/{}", segment(&token))).await?;
+                out.done(&answer, format!("removed registration token {token}"))
+            }
+        }
     }
 }
 
@@ -201,5 +281,10 @@ async fn show(server: &Server, out: Out, client: &str) -> anyhow::Result<()> {
 }
 
 fn state(object: &Value) -> String {
-    if object.get("disabledAt").is_some_and(|at| !at.is_null()) { "disabled".into() } else { "enabled".into() }
+    let suspended = object.get("spec").and_then(|spec| spec.get("suspended")).is_some_and(|value| value == true);
+    match object.get("disabledAt").is_some_and(|at| !at.is_null()) {
+        true => "disabled".into(),
+        false if suspended => "suspended".into(),
+        false => "enabled".into(),
+    }
 }

@@ -4,6 +4,7 @@
 pub mod entitlement;
 mod fault;
 pub mod management;
+mod registration;
 mod words;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub use self::entitlement::Entitlement;
 pub use self::management::Management;
 pub use catalog::Span;
 pub use fault::Fault;
+pub use registration::{OpenRegistration, Outgoing, Registration};
 pub use words::Reference;
 
 use crate::exit::usage;
@@ -75,6 +77,12 @@ pub struct Identity {
     pub keys: Keys,
     /// A folder whose templates replace the built-in pages.
     pub templates: Option<PathBuf>,
+    /// Registration of clients by programs (RFC 7591).
+    #[serde(default)]
+    pub registration: Registration,
+    /// Where it may fetch what clients name (`jwks_uri`).
+    #[serde(default)]
+    pub outgoing: Outgoing,
 }
 
 #[derive(Debug, Clone, Default, JsonSchema)]

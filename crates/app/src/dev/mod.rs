@@ -145,6 +145,9 @@ fn identity_config(instance: &Instance, folder: &Folder) -> anyhow::Result<ident
         lifetimes: config::Lifetimes::default(),
         keys: config::Keys::default(),
         templates: None,
+        registration: config::Registration::default(),
+        // What is tried out here runs on this machine.
+        outgoing: config::Outgoing::Anywhere,
     };
     wire::identity_config(&section, &folder.at(""))
 }

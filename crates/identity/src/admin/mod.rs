@@ -12,6 +12,7 @@ mod documents;
 mod grants;
 mod guard;
 mod keys;
+mod registration;
 mod scopes;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,11 @@ fn list() -> Vec<(&'static str, MethodRouter<SharedIdentity>)> {
         ("/admin/v1/clients/{client}/grants", get(grants::list_grants_of_client)),
         ("/admin/v1/clients/{client}/secrets", post(clients::add_secret)),
         ("/admin/v1/clients/{client}/secrets/{secret}", delete(clients::remove_secret)),
+        (
+            "/admin/v1/registration-tokens",
+            get(registration::list_registration_tokens).post(registration::create_registration_token),
+        ),
+        ("/admin/v1/registration-tokens/{token}", delete(registration::delete_registration_token)),
         ("/admin/v1/users", get(users::list_users)),
         ("/admin/v1/users/{user}", get(users::show_user).put(users::put_user).delete(users::delete_user)),
         ("/admin/v1/users/{user}/password", post(users::set_password)),

@@ -4,6 +4,7 @@
 //! What takes something away from a client (a scope, an audience, its account) takes it from tokens that
 //! are out already: the client's epoch goes up, and the feed says so.
 
+mod keys;
 mod redirect;
 mod secrets;
 mod spec;
@@ -15,6 +16,8 @@ use base::event::Revoked;
 use base::ids::ClientId;
 use serde_json::json;
 
+pub use keys::PublishedKeys;
+pub(crate) use keys::{NoKeys, published};
 pub use redirect::{NoRedirect, RedirectUri};
 pub(crate) use secrets::check_secret;
 pub use secrets::{

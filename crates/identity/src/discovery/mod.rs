@@ -4,6 +4,7 @@
 
 mod http;
 
+use jose::Algorithm;
 use serde_json::{Value, json};
 
 use crate::clients::AuthMethod;
@@ -20,7 +21,9 @@ pub fn metadata(config: &Config) -> Value {
     let at = |path: &str| format!("{issuer}{path}");
     let algorithms: Vec<&str> = config.keys.algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
     let methods = AuthMethod::ALL.map(AuthMethod::as_str);
-    let secrets = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost].map(AuthMethod::as_str);
+    let confidential = AuthMethod::ALL.into_iter().filter(|method| *method != AuthMethod::None).map(AuthMethod::as_str);
+    let confidential: Vec<&str> = confidential.collect();
+    let assertions = Algorithm::ALL.map(Algorithm::as_str);
     json!({
         "issuer": issuer,
         "authorization_endpoint": at("/authorize"),
@@ -39,8 +42,11 @@ pub fn metadata(config: &Config) -> Value {
         "id_token_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": algorithms,
         "token_endpoint_auth_methods_supported": methods,
-        "introspection_endpoint_auth_methods_supported": secrets,
+        "token_endpoint_auth_signing_alg_values_supported": assertions,
+        "introspection_endpoint_auth_methods_supported": confidential,
+        "introspection_endpoint_auth_signing_alg_values_supported": assertions,
         "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": assertions,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

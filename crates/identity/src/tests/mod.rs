@@ -1,6 +1,7 @@
 //! Tests of the identity system over its router, without sockets, on both databases.
 
 pub(crate) mod actors;
+mod assertions;
 mod audit;
 mod clients;
 mod feed;

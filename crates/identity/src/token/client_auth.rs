@@ -1,4 +1,4 @@
-//! Who the client is (RFC 6749 §2.3): `client_secret_basic`, `client_secret_post` or `none`, one at a time
+//! Who the client is (RFC 6749 §2.3): `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`, one at a time
 //! and the one that is registered. Whatever is wrong, the answer is the same and takes the same time; the
 //! log says what it was.
 
@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 
+use super::assertion::{self, Failure};
 use super::form::{Form, decode};
 use crate::clients::{self, AuthMethod, Client};
 use crate::cx::{Actor, Cx};
@@ -17,34 +18,54 @@ use crate::error::{OAuthError, invalid_client, invalid_request};
 #[derive(Debug, Clone)]
 pub struct Authenticated {
     pub client: Client,
-    /// Which of its secrets it showed; None for a public client, which has shown nothing.
+    /// Which of its secrets it showed, if it was a secret.
     pub secret_id: Option<String>,
 }
 
 struct Claimed {
     client_id: ClientId,
-    secret: Option<Secret<String>>,
-    method: AuthMethod,
+    proof: Proof,
 }
 
-/// Finds out who the client is and makes it the actor of the context. Writes nothing.
+enum Proof {
+    Nothing,
+    Secret(AuthMethod, Secret<String>),
+    Assertion(Secret<String>),
+}
+
+impl Proof {
+    fn method(&self) -> AuthMethod {
+        match self {
+            Self::Nothing => AuthMethod::None,
+            Self::Secret(method, _) => *method,
+            Self::Assertion(_) => AuthMethod::PrivateKeyJwt,
+        }
+    }
+}
+
+/// Finds out who the client is and makes it the actor of the context. Writes nothing, but that an assertion was used.
 pub async fn authenticate(cx: &mut Cx, headers: &HeaderMap, form: &Form) -> Result<Authenticated, OAuthError> {
     let claimed = claimed(headers, form)?;
     let found = clients::credentials(cx, &claimed.client_id).await?;
     let registered = found.as_ref().map(|found| found.client.spec.token_endpoint_auth_method);
     let known = found.as_ref().map(|found| found.client.client_id.clone());
-    let authenticated = match claimed.secret {
-        Some(secret) => {
-            let checked = clients::check_secret(cx, found, &secret);
+    let authenticated = match &claimed.proof {
+        Proof::Secret(_, secret) => {
+            let checked = clients::check_secret(cx, found, secret);
             checked.map(|(client, secret_id)| Authenticated { client, secret_id: Some(secret_id) })
         }
-        None => match found {
+        Proof::Assertion(assertion) => match assertion::check(cx, found.map(|found| found.client), assertion).await {
+            Ok(client) => Ok(Authenticated { client, secret_id: None }),
+            Err(Failure::Refused(reason)) => Err(reason),
+            Err(Failure::Outage(error)) => return Err(error),
+        },
+        Proof::Nothing => match found {
             Some(found) if found.client.may_act() => Ok(Authenticated { client: found.client, secret_id: None }),
             _ => Err("unknown, disabled or suspended client"),
         },
     };
     let authenticated = authenticated.map_err(|reason| refused(known.as_ref(), reason))?;
-    if registered != Some(claimed.method) {
+    if registered != Some(claimed.proof.method()) {
         return Err(refused(known.as_ref(), "not the registered method"));
     }
     cx.actor = Actor::Client(authenticated.client.client_id.clone());
@@ -58,9 +79,9 @@ pub async fn authenticate_confidential(
     form: &Form,
 ) -> Result<Authenticated, OAuthError> {
     let authenticated = authenticate(cx, headers, form).await?;
-    match authenticated.secret_id {
-        Some(_) => Ok(authenticated),
-        None => Err(refused(Some(&authenticated.client.client_id), "a public client")),
+    match authenticated.client.is_public() {
+        false => Ok(authenticated),
+        true => Err(refused(Some(&authenticated.client.client_id), "a public client")),
     }
 }
 
@@ -72,30 +93,38 @@ fn refused(known: Option<&ClientId>, reason: &'static str) -> OAuthError {
 }
 
 fn claimed(headers: &HeaderMap, form: &Form) -> Result<Claimed, OAuthError> {
-    if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
-        return Err(refused(None, "assertions are not supported"));
-    }
     let mut lines = headers.get_all(header::AUTHORIZATION).iter();
     let (line, second) = (lines.next(), lines.next());
     if second.is_some() {
         return Err(invalid_request("there are two Authorization headers"));
     }
     let in_body = form.get("client_id");
-    let Some(line) = line else {
-        let client_id = ClientId::from(in_body.ok_or_else(|| refused(None, "no credentials"))?);
-        let secret = form.get("client_secret").map(Secret::from);
-        let method = if secret.is_some() { AuthMethod::ClientSecretPost } else { AuthMethod::None };
-        return Ok(Claimed { client_id, secret, method });
-    };
+    let secret = form.get("client_secret").map(Secret::from);
+    let assertion = form.get("client_assertion").map(Secret::from);
     // RFC 6749 §2.3: not more than one method in a request.
-    if form.get("client_secret").is_some() {
+    if usize::from(line.is_some()) + usize::from(secret.is_some()) + usize::from(assertion.is_some()) > 1 {
         return Err(invalid_request("the client authenticates in two ways"));
     }
-    let (client_id, secret) = line.to_str().ok().and_then(basic).ok_or_else(|| refused(None, "malformed"))?;
-    if in_body.is_some_and(|in_body| in_body != client_id.as_str()) {
+    let (client_id, proof) = if let Some(line) = line {
+        let (id, secret) = line.to_str().ok().and_then(basic).ok_or_else(|| refused(None, "malformed"))?;
+        (Some(id), Proof::Secret(AuthMethod::ClientSecretBasic, secret))
+    } else if let Some(assertion) = assertion {
+        if form.get("client_assertion_type") != Some(assertion::TYPE) {
+            return Err(refused(None, "another kind of assertion"));
+        }
+        let id = assertion::claimed_client(assertion.expose()).ok_or_else(|| refused(None, "malformed assertion"))?;
+        (Some(id), Proof::Assertion(assertion))
+    } else {
+        (None, secret.map_or(Proof::Nothing, |secret| Proof::Secret(AuthMethod::ClientSecretPost, secret)))
+    };
+    if client_id.as_ref().zip(in_body).is_some_and(|(id, in_body)| in_body != id.as_str()) {
         return Err(invalid_request("`client_id` is not the client that authenticates"));
     }
-    Ok(Claimed { client_id, secret: Some(secret), method: AuthMethod::ClientSecretBasic })
+    let client_id = client_id.or_else(|| in_body.map(ClientId::from)).ok_or_else(|| refused(None, "no credentials"))?;
+    if client_id.as_str().contains('\0') {
+        return Err(refused(None, "malformed"));
+    }
+    Ok(Claimed { client_id, proof })
 }
 
 /// `Basic` credentials, both halves form-encoded before (RFC 6749 §2.3.1).

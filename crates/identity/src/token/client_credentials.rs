@@ -11,8 +11,8 @@ use crate::scopes::{self, Resolved};
 use crate::{Cx, grants};
 
 pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Result<Plan, OAuthError> {
-    if by.secret_id.is_none() {
-        return Err(unauthorized_client("the grant type needs a client with a secret"));
+    if by.client.is_public() {
+        return Err(unauthorized_client("the grant type needs a client that can show who it is"));
     }
     let requested = select::requested_scopes(form)?;
     let of_users: Scopes = scopes::BUILT_IN.iter().map(|(name, _)| *name).collect();

@@ -3,6 +3,7 @@
 //! Order within a grant: read everything, number the sets, then write, then commit, and only then seal and
 //! sign, so that nobody waits for a signature while a transaction is open.
 
+pub mod assertion;
 mod authorization_code;
 pub mod bearer;
 pub mod client_auth;
@@ -13,6 +14,7 @@ pub mod issue;
 pub mod live;
 mod refresh_token;
 mod select;
+mod store;
 
 use ::http::HeaderMap;
 

@@ -7,11 +7,16 @@
 pub mod actor;
 pub mod audit;
 pub mod config;
+pub mod console;
 mod cx;
 mod error;
 pub mod issuer;
 pub mod metrics;
+mod pages;
+pub mod people;
+pub mod portal;
 pub mod router;
+pub mod session;
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +33,10 @@ pub use cx::Cx;
 pub use error::Refused;
 
 /// Forward only; the text of a released one never changes.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") },
+    Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
+];
 
 /// The organisation that publishes APIs.
 pub const PROVIDER: &str = "provider";
@@ -71,7 +78,9 @@ impl Management {
 
     /// What has to be done each minute.
     pub async fn minute(self: &Arc<Self>) -> Result<(), StoreError> {
-        Ok(())
+        let mut cx = Cx::system(self);
+        session::purge(&mut cx).await?;
+        cx.commit().await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tests of the management system over its routers, without sockets, on both databases.
 
 #[allow(dead_code, reason = "slices use what they need")]
-mod house;
+pub mod house;
 
 use http::{Method, StatusCode};
 use testkit::db::TestDb;

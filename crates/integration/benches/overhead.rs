@@ -2,7 +2,6 @@
 //! The backends answer at once from memory, so all that is measured is the composition itself.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use base::peer::HttpPeer;
 use base::time::Stopwatch;
 use bytes::Bytes;
 use catalog::{Snapshot, parse};
-use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use integration::{Call, CallError, Caller, Composition, Input, Runner, Target, Timer, TokenSource};
 use serde_json::Value;
@@ -47,17 +45,16 @@ spec:
 struct Memory;
 
 impl Caller for Memory {
-    fn call(&self, _: Call) -> BoxFuture<'_, Result<Response<Bytes>, CallError>> {
+    async fn call(&self, _: Call<'_>) -> Result<Response<Bytes>, CallError> {
         let body = Bytes::from_static(b"{\"name\":\"Alice\",\"groups\":[\"a\",\"b\"],\"id\":7}");
-        let answer = Response::builder().header("content-type", "application/json").body(body).unwrap();
-        Box::pin(std::future::ready(Ok(answer)))
+        Ok(Response::builder().header("content-type", "application/json").body(body).unwrap())
     }
 }
 
 fn main() {
     let timer = Timer::system();
-    let tokens = TokenSource::new(HashMap::new(), HttpPeer::shared(), Arc::clone(timer.clock()), 16);
-    let runner = Runner { caller: Arc::new(Memory), tokens, timer };
+    let tokens = TokenSource::new(HttpPeer::shared(), Arc::clone(timer.clock()), 16);
+    let runner = Runner { caller: Memory, tokens, timer };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(20_000);
     for (label, expression) in
@@ -75,11 +72,11 @@ fn main() {
     }
     let set = parse("set.yaml", SET.split("---\nkind: Composition").next().unwrap()).unwrap();
     let service = Arc::clone(Snapshot::compile(&set).unwrap().services.first().unwrap());
+    let target = Target::Service(service);
     let plain = measure(rounds, || {
         for _ in 0..5 {
             let request = Request::builder().uri("/a/7").body(Bytes::new()).unwrap();
-            let target = Target::Service(Arc::clone(&service));
-            let call = Call { target, request, time: Duration::from_secs(1), body_bytes: 1 << 20 };
+            let call = Call { target: &target, request, time: Duration::from_secs(1), body_bytes: 1 << 20 };
             let answer = runtime.block_on(runner.caller.call(call)).unwrap();
             assert!(serde_json::from_slice::<Value>(answer.body()).is_ok());
         }

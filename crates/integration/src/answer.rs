@@ -11,4 +11,6 @@ pub struct Answer {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub report: Report,
+    /// Of a failure: the end of the problem's type.
+    pub problem: Option<&'static str>,
 }

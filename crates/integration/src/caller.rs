@@ -7,7 +7,6 @@ use std::time::Duration;
 use base::peer::{Limits, PeerError, SharedPeer};
 use bytes::Bytes;
 use catalog::{Service, Upstream};
-use futures_util::future::BoxFuture;
 use http::{Request, Response};
 
 /// Whom a step calls.
@@ -44,8 +43,8 @@ impl Target {
 
 /// One request. Its URI is path and query only, with the service's prefix; `Host` is the caller's.
 #[derive(Debug)]
-pub struct Call {
-    pub target: Target,
+pub struct Call<'a> {
+    pub target: &'a Target,
     pub request: Request<Bytes>,
     pub time: Duration,
     /// Bytes of the answer's body; more is [`CallError::TooLarge`].
@@ -53,9 +52,10 @@ pub struct Call {
 }
 
 /// Sends a request and takes the whole answer. Dropping the future gives up the request.
-/// Production has two: the gateway's pool of connections, and the direct one of `cardea compose run`.
-pub trait Caller: Send + Sync + 'static {
-    fn call(&self, call: Call) -> BoxFuture<'_, Result<Response<Bytes>, CallError>>;
+/// Production has two: the gateway's pool of connections, which belongs to one thread, and the direct one
+/// of `cardea compose run`.
+pub trait Caller {
+    fn call(&self, call: Call<'_>) -> impl Future<Output = Result<Response<Bytes>, CallError>>;
 }
 
 /// Calls upstreams over a [`Peer`](base::peer::Peer), each endpoint in turn: for `cardea compose run` and tests.
@@ -72,17 +72,15 @@ impl PeerCaller {
 }
 
 impl Caller for PeerCaller {
-    fn call(&self, call: Call) -> BoxFuture<'_, Result<Response<Bytes>, CallError>> {
-        Box::pin(async move {
-            let endpoints = &call.target.upstream().spec.endpoints;
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(endpoints.len()).unwrap_or_default();
-            let endpoint = endpoints.get(turn).ok_or(CallError::Unreachable)?;
-            let url = format!("{}{}", endpoint.url.origin(), call.request.uri());
-            let mut request = call.request;
-            *request.uri_mut() = url.parse().map_err(|_| CallError::Unreachable)?;
-            let limits = Limits { time: call.time, body_bytes: call.body_bytes };
-            Ok(self.peer.call(request, limits).await?)
-        })
+    async fn call(&self, call: Call<'_>) -> Result<Response<Bytes>, CallError> {
+        let endpoints = &call.target.upstream().spec.endpoints;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(endpoints.len()).unwrap_or_default();
+        let endpoint = endpoints.get(turn).ok_or(CallError::Unreachable)?;
+        let url = format!("{}{}", endpoint.url.origin(), call.request.uri());
+        let mut request = call.request;
+        *request.uri_mut() = url.parse().map_err(|_| CallError::Unreachable)?;
+        let limits = Limits { time: call.time, body_bytes: call.body_bytes };
+        Ok(self.peer.call(request, limits).await?)
     }
 }
 

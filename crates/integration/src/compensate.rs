@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use expression::Scope;
 
+use crate::caller::Caller;
 use crate::composition::Composition;
 use crate::input::Subject;
 use crate::partial::{Compensated, Outcome, PartReport, Trouble};
@@ -18,7 +19,7 @@ use crate::step::Sending;
 const TIME: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 3;
 
-impl Runner {
+impl<C: Caller> Runner<C> {
     /// `started`: steps in the order in which they were sent.
     pub(crate) async fn compensate(
         &self,
@@ -48,6 +49,7 @@ impl Runner {
                         // Gone already is as good as undone.
                         expect: &[200, 201, 202, 203, 204, 205, 404, 410],
                         max_body: step.max_body,
+                        headers: false,
                     };
                     let sent = self.send(sending, subject).await;
                     told.status = sent.status;

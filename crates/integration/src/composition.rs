@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use catalog::{AuthSpec, CorsSpec, ForwardIdentity, Pattern, ReportWhen, Source, TokenEndpointSpec, TokenRequestSpec};
 use expression::{Document, Expression, Reference};
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::caller::Target;
 use crate::plan::Plan;
@@ -34,6 +34,16 @@ pub struct Composition {
     pub(crate) shape: Shape,
     pub(crate) partial: Partial,
     pub(crate) max_answer: usize,
+    pub needs: Needs,
+}
+
+/// What a composition reads of the request: the rest need not be made ready.
+#[derive(Debug, Default)]
+pub struct Needs {
+    pub body: bool,
+    pub query: bool,
+    /// Names of header fields; `None`: which ones is not known before.
+    pub headers: Option<Vec<HeaderName>>,
 }
 
 #[derive(Debug)]
@@ -59,6 +69,8 @@ pub struct Step {
     pub(crate) max_body: usize,
     pub(crate) identity: Identity,
     pub(crate) compensate: Option<Request>,
+    /// Somebody reads the headers of its answer.
+    pub(crate) headers_are_read: bool,
     /// Its names in a scope, in the order of [`crate::input::OF_STEP`].
     pub(crate) names: [String; 4],
 }
@@ -72,12 +84,55 @@ pub(crate) enum Identity {
 }
 
 impl Composition {
+    /// Whether something is sent to undo steps when the whole fails.
+    pub fn undoes(&self) -> bool {
+        self.steps.iter().any(|step| step.compensate.is_some())
+    }
+
+    /// All that anything in it reads.
+    pub(crate) fn reads(&self) -> impl Iterator<Item = &Reference> {
+        self.steps.iter().flat_map(Step::reads_at_all).chain(self.shape.reads())
+    }
+
+    /// To be called when all is compiled.
+    pub(crate) fn find_needs(&mut self) {
+        let mut needs = Needs { headers: Some(Vec::new()), ..Needs::default() };
+        let mut read = Vec::new();
+        for reference in self.reads() {
+            match &*reference.name {
+                "request.body" => needs.body = true,
+                "request.query" => needs.query = true,
+                "request.headers" => {
+                    // Fields are lower-case; another name reads nothing.
+                    let name = reference.path.first().and_then(|segment| segment.key());
+                    let name = name.map(|name| HeaderName::from_lowercase(name.as_bytes()));
+                    match (name, &mut needs.headers) {
+                        (Some(Ok(name)), Some(names)) if !names.contains(&name) => names.push(name),
+                        (None, headers) => *headers = None,
+                        _ => {}
+                    }
+                }
+                name => read.extend(name.strip_suffix(".headers").map(str::to_owned)),
+            }
+        }
+        self.needs = needs;
+        for step in &mut self.steps {
+            step.headers_are_read = read.iter().any(|name| name.strip_prefix("steps.") == Some(&step.name));
+        }
+    }
+
     pub(crate) fn step_index(&self, name: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.name == name)
     }
 }
 
 impl Step {
+    fn reads_at_all(&self) -> impl Iterator<Item = &Reference> {
+        let undo = self.compensate.iter().flat_map(Request::reads);
+        let fallback = self.fallback.iter().flat_map(Document::reads);
+        self.reads().chain(undo).chain(fallback)
+    }
+
     pub(crate) fn reads(&self) -> impl Iterator<Item = &Reference> {
         self.request.reads().into_iter().chain(self.when.iter().flat_map(Expression::reads))
     }

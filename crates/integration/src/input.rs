@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::Secret;
 use expression::{Names, Part, Scope};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 
 /// Credentials stay out of reach of expressions: no template can send them where they do not belong.
@@ -28,8 +28,54 @@ pub(crate) const NAMES: [&str; 8] = [
 pub struct Subject {
     /// For reports; never decides.
     pub id: Arc<str>,
-    /// The inner JWT.
-    pub token: Secret<String>,
+    /// `Bearer` and the inner JWT, as it is forwarded. Marked as sensitive.
+    authorization: HeaderValue,
+}
+
+impl Subject {
+    /// `None`: the token has signs that no token has.
+    pub fn new(id: Arc<str>, token: &Secret<String>) -> Option<Self> {
+        bearer(token).map(|authorization| Self { id, authorization })
+    }
+
+    /// With a field that begins with `Bearer `.
+    pub fn with(id: Arc<str>, mut authorization: HeaderValue) -> Self {
+        authorization.set_sensitive(true);
+        Self { id, authorization }
+    }
+
+    pub(crate) fn authorization(&self) -> &HeaderValue {
+        &self.authorization
+    }
+
+    pub(crate) fn token(&self) -> Secret<String> {
+        let text = self.authorization.to_str().unwrap_or_default();
+        Secret::from(text.strip_prefix(BEARER).unwrap_or_default())
+    }
+}
+
+const BEARER: &str = "Bearer ";
+
+pub(crate) fn bearer(token: &Secret<String>) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("{BEARER}{}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The claims of a token, converted once however many requests it comes with. A clone shares them.
+#[derive(Debug, Clone)]
+pub struct Claims(Arc<Part>);
+
+impl From<Value> for Claims {
+    fn from(claims: Value) -> Self {
+        Self(Part::new(if claims.is_null() { json!({}) } else { claims }))
+    }
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self::from(Value::Null)
+    }
 }
 
 /// A request that has been let in.
@@ -47,7 +93,7 @@ pub struct Input {
     /// JSON, or null.
     pub body: Value,
     /// Of the verified token; an empty object without one.
-    pub claims: Value,
+    pub claims: Claims,
     pub subject: Option<Subject>,
     /// Sent with each step as it is: trace context. Expressions do not see it.
     pub along: HeaderMap,
@@ -73,7 +119,6 @@ impl Input {
             let values: Vec<&str> = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
             headers.insert(name.as_str().to_owned(), Value::from(values.join(", ")));
         }
-        let claims = if self.claims.is_null() { json!({}) } else { self.claims.take() };
         for (name, value) in NAMES.into_iter().zip([
             Value::from(std::mem::take(&mut self.id)),
             Value::from(self.method.as_str()),
@@ -82,10 +127,10 @@ impl Input {
             Value::Object(query),
             Value::Object(headers),
             self.body.take(),
-            claims,
         ]) {
             scope.set(name, Part::new(value));
         }
+        scope.set("claims", Arc::clone(&self.claims.0));
         scope
     }
 }

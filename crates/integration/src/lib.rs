@@ -28,8 +28,8 @@ mod tokens;
 
 pub use answer::Answer;
 pub use caller::{Call, CallError, Caller, PeerCaller, Target};
-pub use composition::{Composition, Step};
-pub use input::{Input, Subject};
+pub use composition::{Composition, Needs, Step};
+pub use input::{Claims, Input, Subject};
 pub use openapi::openapi;
 pub use partial::{Compensated, Ending, Outcome, PartReport, Report, Trouble};
 pub use plan::Plan;

@@ -61,7 +61,7 @@ fn operation(composition: &Composition, method: &str) -> Value {
 }
 
 fn reads(composition: &Composition) -> impl Iterator<Item = &Reference> {
-    composition.steps.iter().flat_map(|step| step.reads()).chain(composition.shape.reads())
+    composition.reads()
 }
 
 fn parameters(composition: &Composition) -> Vec<Value> {

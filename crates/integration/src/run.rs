@@ -1,6 +1,5 @@
 //! A composition on its way: each step starts when what it needs is there; one deadline stands over all.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base::Problem;
@@ -15,7 +14,7 @@ use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::composition::{Composition, Step, step_of};
 use crate::input::{Input, Subject};
-use crate::partial::{self, Compensated, Ending, Outcome, PartReport, Report, Trouble};
+use crate::partial::{self, Ending, Outcome, PartReport, Report, Trouble};
 use crate::shape::{Made, Shaped};
 use crate::step::{Received, Sending, Sent};
 use crate::time::Timer;
@@ -24,24 +23,37 @@ use catalog::ReportWhen;
 
 static PARTS: HeaderName = HeaderName::from_static("cardea-parts");
 
-/// Runs compositions. One for all of them.
+/// Runs compositions.
 #[derive(Clone)]
-pub struct Runner {
-    pub caller: Arc<dyn Caller>,
+pub struct Runner<C> {
+    pub caller: C,
     pub tokens: TokenSource,
     pub timer: Timer,
 }
 
-impl std::fmt::Debug for Runner {
+impl<C> std::fmt::Debug for Runner<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Runner")
     }
 }
 
-impl Runner {
-    /// Runs a composition for a request that has been let in. Dropping the future gives up all of it.
-    pub async fn run(&self, composition: &Composition, mut input: Input) -> Answer {
+impl<C: Caller> Runner<C> {
+    /// Runs a composition for a request that has been let in. Dropping the future gives up all of it, and
+    /// undoes nothing.
+    pub async fn run(&self, composition: &Composition, input: Input) -> Answer {
+        self.run_until(composition, input, std::future::pending()).await
+    }
+
+    /// The same; when `gone` is over, since nobody waits for the answer any more, steps on their way are
+    /// given up and what was done is undone.
+    pub async fn run_until(
+        &self,
+        composition: &Composition,
+        mut input: Input,
+        gone: impl Future<Output = ()>,
+    ) -> Answer {
         let subject = input.subject.take();
+        let id = input.id.clone();
         let mut run = Run {
             composition,
             along: std::mem::take(&mut input.along),
@@ -50,7 +62,7 @@ impl Runner {
             states: composition.steps.iter().map(|_| State::Waiting).collect(),
             started: Vec::new(),
         };
-        self.steps(&mut run, subject.as_ref()).await;
+        let given_up = self.steps(&mut run, subject.as_ref(), gone).await;
         let parts = run.close(self.timer.now_ms());
         let pass = |name: &str, status: u16| {
             composition
@@ -64,6 +76,11 @@ impl Runner {
             detail: format!("part `{name}`: {trouble}"),
         });
         let shaped = match failed {
+            _ if given_up => Err(Failed {
+                status: StatusCode::BAD_GATEWAY,
+                slug: "composition_given_up",
+                detail: "the client has gone away".to_owned(),
+            }),
             Some(failed) => Err(failed),
             None => composition.shape.make(&run.scope).map_err(|error| Failed {
                 status: StatusCode::BAD_GATEWAY,
@@ -76,15 +93,17 @@ impl Runner {
             Err(_) => self.compensate(composition, &run.scope, &parts, &run.started, subject.as_ref()).await,
         };
         let duration_ms = self.timer.now_ms().saturating_sub(run.began_ms);
-        finish(composition, shaped, parts, compensated, duration_ms)
+        let report = Report { ending: Ending::Complete, duration_ms, parts, compensated };
+        finish(composition, &id, shaped, report)
     }
 
-    async fn steps(&self, run: &mut Run<'_>, subject: Option<&Subject>) {
+    /// Whether they were given up because nobody waits for them any more.
+    async fn steps(&self, run: &mut Run<'_>, subject: Option<&Subject>, gone: impl Future<Output = ()>) -> bool {
         if run.states.is_empty() {
-            return;
+            return false;
         }
         let deadline = self.timer.sleep(run.composition.deadline);
-        tokio::pin!(deadline);
+        tokio::pin!(deadline, gone);
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < run.composition.concurrency {
@@ -92,19 +111,26 @@ impl Runner {
                 running.push(async move { (at, step, self.send(sending, subject).await) });
             }
             if running.is_empty() || run.is_lost() {
-                return;
+                return false;
             }
             tokio::select! {
                 biased;
                 ended = running.next() => {
-                    let Some((at, step, sent)) = ended else { return };
+                    let Some((at, step, sent)) = ended else { return false };
                     run.end(at, step, sent, self.timer.now_ms());
                     if run.is_lost() {
                         // What is still on its way is dropped with `running`.
-                        return;
+                        return false;
                     }
                 }
-                () = &mut deadline => return run.end_all(Trouble::Deadline, self.timer.now_ms()),
+                () = &mut deadline => {
+                    run.end_all(Trouble::Deadline, self.timer.now_ms());
+                    return false;
+                }
+                () = &mut gone => {
+                    run.end_all(Trouble::Cancelled, self.timer.now_ms());
+                    return true;
+                }
             }
         }
     }
@@ -160,7 +186,7 @@ impl<'c> Run<'c> {
             }
             let request = match step.request.render(&self.scope) {
                 Ok(mut request) => {
-                    request.headers_mut().extend(self.along.clone());
+                    self.go_along(request.headers_mut());
                     request
                 }
                 Err(_) => {
@@ -176,6 +202,16 @@ impl<'c> Run<'c> {
             return Some((at, step, Sending::of(step, request, time)));
         }
         None
+    }
+
+    /// In place of what a template may say of the same fields.
+    fn go_along(&self, headers: &mut HeaderMap) {
+        for name in self.along.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &self.along {
+            headers.append(name, value.clone());
+        }
     }
 
     fn ready(&self) -> Option<usize> {
@@ -297,42 +333,36 @@ struct Failed {
     detail: String,
 }
 
-fn finish(
-    composition: &Composition,
-    shaped: Result<Shaped, Failed>,
-    parts: Vec<PartReport>,
-    compensated: Vec<Compensated>,
-    duration_ms: u64,
-) -> Answer {
-    let missing = parts.iter().any(|part| matches!(part.outcome, Outcome::Failed | Outcome::Fallback));
-    let ending = match (&shaped, missing) {
+fn finish(composition: &Composition, id: &str, shaped: Result<Shaped, Failed>, mut report: Report) -> Answer {
+    let missing = report.parts.iter().any(|part| matches!(part.outcome, Outcome::Failed | Outcome::Fallback));
+    report.ending = match (&shaped, missing) {
         (Err(_), _) => Ending::Failed,
         (Ok(_), true) => Ending::Partial,
         (Ok(_), false) => Ending::Complete,
     };
-    let mut report = Report { ending, duration_ms, parts, compensated };
+    let mut slug = None;
+    let mut fail = |failed: Failed, report: &Report| {
+        slug = Some(failed.slug);
+        problem(composition, id, failed, report)
+    };
     let answer = shaped.map(|shaped| dress(composition, shaped, &report).into_parts());
     let too_large = |body: &bytes::Bytes| body.len() > composition.max_answer;
     let (status, mut headers, body) = match answer {
         Ok((_, _, body)) if too_large(&body) => {
             report.ending = Ending::Failed;
             let detail = "the answer is larger than it may be".to_owned();
-            problem(
-                composition,
-                Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail },
-                &report,
-            )
+            fail(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail }, &report)
         }
         Ok(answer) => answer,
-        Err(failed) => problem(composition, failed, &report),
+        Err(failed) => fail(failed, &report),
     };
-    if let Ok(value) = HeaderValue::try_from(partial::header(&report.parts))
-        && !report.parts.is_empty()
+    if !report.parts.is_empty()
         && composition.partial.report != ReportWhen::Never
+        && let Ok(value) = HeaderValue::try_from(partial::header(&report.parts))
     {
         headers.insert(PARTS.clone(), value);
     }
-    Answer { status, headers, body, report }
+    Answer { status, headers, body, report, problem: slug }
 }
 
 /// Gives an answer its status and its report.
@@ -353,9 +383,10 @@ fn dress(composition: &Composition, mut shaped: Shaped, report: &Report) -> Shap
     shaped
 }
 
-fn problem(composition: &Composition, failed: Failed, report: &Report) -> (StatusCode, HeaderMap, bytes::Bytes) {
+fn problem(composition: &Composition, id: &str, failed: Failed, report: &Report) -> (StatusCode, HeaderMap, bytes::Bytes) {
     let Failed { status, slug, detail } = failed;
-    let problem = Problem::new(status, slug, "The answer could not be put together").detail(detail);
+    let mut problem = Problem::new(status, slug, "The answer could not be put together").detail(detail);
+    problem.request_id = (!id.is_empty()).then(|| id.to_owned());
     let mut body = serde_json::to_value(&problem).unwrap_or_default();
     let tell = composition.partial.report != ReportWhen::Never;
     if let (true, Value::Object(members)) = (tell, &mut body) {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::caller::{Call, Target};
+use crate::caller::{Call, Caller, Target};
 use crate::composition::{Identity, Step};
 use crate::input::Subject;
 use crate::partial::Trouble;
@@ -23,6 +23,8 @@ pub(crate) struct Sending<'a> {
     pub time: Duration,
     pub expect: &'a [u16],
     pub max_body: usize,
+    /// Whether somebody reads the headers of the answer.
+    pub headers: bool,
 }
 
 /// How it ended.
@@ -48,6 +50,7 @@ impl<'a> Sending<'a> {
             time,
             expect: &step.expect,
             max_body: step.max_body,
+            headers: step.headers_are_read,
         }
     }
 }
@@ -56,24 +59,20 @@ impl<'a> Sending<'a> {
 const PAUSE_MS: u64 = 50;
 const LONGEST_PAUSE_MS: u64 = 1_000;
 
-impl Runner {
+impl<C: Caller> Runner<C> {
     pub(crate) async fn send(&self, mut sending: Sending<'_>, subject: Option<&Subject>) -> Sent {
         let end = self.timer.now_ms().saturating_add(milliseconds(sending.time));
         let left = || Duration::from_millis(end.saturating_sub(self.timer.now_ms()));
-        match self.timer.within(sending.time, self.tokens.token(sending.identity, subject)).await {
+        match self.timer.within(sending.time, self.tokens.authorization(sending.identity, subject)).await {
             None => return Sent { result: Err(Trouble::TimedOut), status: None, attempts: 0 },
             Some(Err(error)) => {
                 tracing::debug!(cause = %error, "a step has no token");
                 return Sent { result: Err(Trouble::Identity), status: None, attempts: 0 };
             }
             Some(Ok(None)) => {}
-            Some(Ok(Some(token))) => match HeaderValue::try_from(format!("Bearer {}", token.expose())) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    sending.request.headers_mut().insert(AUTHORIZATION, value);
-                }
-                Err(_) => return Sent { result: Err(Trouble::Identity), status: None, attempts: 0 },
-            },
+            Some(Ok(Some(value))) => {
+                sending.request.headers_mut().insert(AUTHORIZATION, value);
+            }
         }
         let mut attempts = 0;
         loop {
@@ -81,7 +80,8 @@ impl Runner {
             let more = sending.attempts.saturating_sub(attempts);
             // What is left is shared with the attempts that may follow.
             let time = left() / (more + 1);
-            let (result, status) = self.attempt(&sending, time).await;
+            let request = if more == 0 { std::mem::take(&mut sending.request) } else { sending.request.clone() };
+            let (result, status) = self.attempt(&sending, request, time).await;
             match &result {
                 Err(trouble) if more > 0 && trouble.may_pass(status) && !left().is_zero() => {
                     let pause = pause(attempts).min(left());
@@ -95,13 +95,13 @@ impl Runner {
         }
     }
 
-    async fn attempt(&self, sending: &Sending<'_>, time: Duration) -> (Result<Received, Trouble>, Option<u16>) {
-        let call = Call {
-            target: sending.target.clone(),
-            request: sending.request.clone(),
-            time,
-            body_bytes: sending.max_body,
-        };
+    async fn attempt(
+        &self,
+        sending: &Sending<'_>,
+        request: Request<Bytes>,
+        time: Duration,
+    ) -> (Result<Received, Trouble>, Option<u16>) {
+        let call = Call { target: sending.target, request, time, body_bytes: sending.max_body };
         match self.timer.within(time, self.caller.call(call)).await {
             None => (Err(Trouble::TimedOut), None),
             Some(Err(error)) => (Err(error.into()), None),
@@ -125,7 +125,8 @@ fn received(answer: Response<Bytes>, sending: &Sending<'_>) -> Result<Received, 
     }
     let body = body(answer.headers(), answer.body(), status)?;
     let mut headers = Map::new();
-    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != http::header::SET_COOKIE) {
+    let read = answer.headers().iter().filter(|(name, _)| sending.headers && *name != http::header::SET_COOKIE);
+    for (name, value) in read {
         if let Ok(value) = value.to_str() {
             headers.insert(name.as_str().to_owned(), Value::from(value));
         }

@@ -15,20 +15,19 @@ use base::time::SharedClock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use catalog::TokenRequestSpec;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
 use crate::composition::Identity;
-use crate::input::Subject;
+use crate::input::{Subject, bearer};
 
 /// A token endpoint and who we are there.
 #[derive(Debug, Clone)]
 pub struct TokenEndpoint {
-    pub url: String,
-    pub client_id: String,
+    pub url: Arc<str>,
+    pub client_id: Arc<str>,
     pub secret: Secret<String>,
 }
 
@@ -50,25 +49,28 @@ pub enum TokenError {
 /// Gets and keeps tokens. Cheap to share.
 #[derive(Debug, Clone)]
 pub struct TokenSource {
-    inner: Arc<Inner>,
+    /// By the names that compositions have for them.
+    endpoints: Arc<HashMap<String, TokenEndpoint>>,
+    shared: Arc<Shared>,
 }
 
-struct Inner {
-    endpoints: HashMap<String, TokenEndpoint>,
+struct Shared {
     peer: SharedPeer,
     clock: SharedClock,
     cache: Cache<Key, Arc<Kept>>,
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenSource").field("endpoints", &self.endpoints.keys()).finish_non_exhaustive()
+        f.debug_struct("TokenSource").finish_non_exhaustive()
     }
 }
 
 #[derive(Debug, Clone)]
 struct Key {
-    endpoint: Arc<str>,
+    url: Arc<str>,
+    /// Who we are there.
+    client_id: Arc<str>,
     /// `None`: our own token.
     subject: Option<Secret<String>>,
     audience: Option<String>,
@@ -82,7 +84,7 @@ impl PartialEq for Key {
             (None, None) => true,
             _ => false,
         };
-        same && self.endpoint == other.endpoint && self.audience == other.audience && self.scopes == other.scopes
+        same && self.url == other.url && self.client_id == other.client_id && self.audience == other.audience && self.scopes == other.scopes
     }
 }
 
@@ -90,7 +92,8 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.endpoint.hash(state);
+        self.url.hash(state);
+        self.client_id.hash(state);
         self.subject.as_ref().map(Secret::expose).hash(state);
         self.audience.hash(state);
         self.scopes.hash(state);
@@ -98,7 +101,7 @@ impl Hash for Key {
 }
 
 struct Kept {
-    token: Secret<String>,
+    authorization: HeaderValue,
     until_ms: u64,
 }
 
@@ -120,60 +123,62 @@ struct Granted {
 }
 
 impl TokenSource {
-    /// `entries` bounds what is kept.
-    pub fn new(
-        endpoints: HashMap<String, TokenEndpoint>,
-        peer: SharedPeer,
-        clock: SharedClock,
-        entries: usize,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { endpoints, peer, clock, cache: Cache::new(entries) }) }
+    /// Knows no endpoint yet. `entries` bounds what is kept.
+    pub fn new(peer: SharedPeer, clock: SharedClock, entries: usize) -> Self {
+        Self { endpoints: Arc::default(), shared: Arc::new(Shared { peer, clock, cache: Cache::new(entries) }) }
     }
 
-    /// The token that a step sends, if any.
-    pub(crate) async fn token(
+    /// One that goes to these endpoints and keeps its tokens where this one does.
+    #[must_use]
+    pub fn with(&self, endpoints: HashMap<String, TokenEndpoint>) -> Self {
+        Self { endpoints: Arc::new(endpoints), shared: Arc::clone(&self.shared) }
+    }
+
+    /// What a step sends as `Authorization`, if anything.
+    pub(crate) async fn authorization(
         &self,
         identity: &Identity,
         subject: Option<&Subject>,
-    ) -> Result<Option<Secret<String>>, TokenError> {
+    ) -> Result<Option<HeaderValue>, TokenError> {
         let (request, subject) = match identity {
             Identity::None => return Ok(None),
             // A public composition has nobody to tell of.
-            Identity::Forward => return Ok(subject.map(|subject| subject.token.clone())),
-            Identity::Exchange(request) => (request, Some(subject.ok_or(TokenError::NoSubject)?.token.clone())),
+            Identity::Forward => return Ok(subject.map(|subject| subject.authorization().clone())),
+            Identity::Exchange(request) => (request, Some(subject.ok_or(TokenError::NoSubject)?.token())),
             Identity::ClientCredentials(request) => (request, None),
         };
+        let endpoint = request.from.as_deref().and_then(|name| self.endpoints.get(name)).ok_or(TokenError::NoEndpoint)?;
         let key = Key {
-            endpoint: request.from.as_deref().unwrap_or_default().into(),
+            url: Arc::clone(&endpoint.url),
+            client_id: Arc::clone(&endpoint.client_id),
             subject,
             audience: request.audience.clone(),
             scopes: request.scopes.clone(),
         };
-        self.kept(key, request).await.map(Some)
+        self.kept(key, endpoint).await.map(Some)
     }
 
-    async fn kept(&self, key: Key, request: &TokenRequestSpec) -> Result<Secret<String>, TokenError> {
-        let now = || self.inner.clock.monotonic_ms();
+    async fn kept(&self, key: Key, endpoint: &TokenEndpoint) -> Result<HeaderValue, TokenError> {
+        let now = || self.shared.clock.monotonic_ms();
         let over = |kept: &Arc<Kept>| kept.until_ms <= now();
-        self.inner.cache.remove_if(&key, over);
-        match self.inner.cache.get_value_or_guard_async(&key).await {
-            Ok(kept) => Ok(kept.token.clone()),
+        self.shared.cache.remove_if(&key, over);
+        match self.shared.cache.get_value_or_guard_async(&key).await {
+            Ok(kept) => Ok(kept.authorization.clone()),
             // If this future is dropped, the guard is, and the next in line asks.
             Err(guard) => {
-                let granted = self.ask(&key, request).await?;
+                let granted = self.ask(&key, endpoint).await?;
                 let life = Duration::from_secs(granted.expires_in.unwrap_or(0)).min(LONGEST).saturating_sub(MARGIN);
                 let until_ms = now().saturating_add(u64::try_from(life.as_millis()).unwrap_or(0));
-                let token = granted.access_token.clone();
+                let authorization = bearer(&granted.access_token).ok_or(TokenError::BadAnswer)?;
                 // Also a token that is not kept serves those who wait for it now; the next look removes it.
-                let _ = guard.insert(Arc::new(Kept { token: granted.access_token, until_ms }));
-                Ok(token)
+                let _ = guard.insert(Arc::new(Kept { authorization: authorization.clone(), until_ms }));
+                Ok(authorization)
             }
         }
     }
 
-    async fn ask(&self, key: &Key, request: &TokenRequestSpec) -> Result<Granted, TokenError> {
-        let endpoint = self.inner.endpoints.get(&*key.endpoint).ok_or(TokenError::NoEndpoint)?;
-        let scope = request.scopes.join(" ");
+    async fn ask(&self, key: &Key, endpoint: &TokenEndpoint) -> Result<Granted, TokenError> {
+        let scope = key.scopes.join(" ");
         let mut form: Vec<(&str, &str)> = Vec::with_capacity(7);
         match &key.subject {
             Some(subject) => form.extend([
@@ -184,7 +189,7 @@ impl TokenSource {
             ]),
             None => form.push(("grant_type", "client_credentials")),
         }
-        form.extend(request.audience.as_deref().map(|audience| ("audience", audience)));
+        form.extend(key.audience.as_deref().map(|audience| ("audience", audience)));
         if !scope.is_empty() {
             form.push(("scope", &scope));
         }
@@ -196,12 +201,12 @@ impl TokenSource {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(AUTHORIZATION, basic(endpoint)?);
-        let answer = self.inner.peer.call(message, LIMITS).await.map_err(|error| {
-            tracing::warn!(token.endpoint = %key.endpoint, cause = %error, "no token: the token endpoint cannot be reached");
+        let answer = self.shared.peer.call(message, LIMITS).await.map_err(|error| {
+            tracing::warn!(token.endpoint = %key.url, cause = %error, "no token: the token endpoint cannot be reached");
             TokenError::Unreachable
         })?;
         if answer.status() != StatusCode::OK {
-            tracing::warn!(token.endpoint = %key.endpoint, status = answer.status().as_u16(), "no token: the token endpoint refuses");
+            tracing::warn!(token.endpoint = %key.url, status = answer.status().as_u16(), "no token: the token endpoint refuses");
             return Err(if answer.status().is_server_error() { TokenError::Unreachable } else { TokenError::Refused });
         }
         let granted: Granted = serde_json::from_slice(answer.body()).map_err(|_| TokenError::BadAnswer)?;

@@ -74,7 +74,8 @@ impl Compose {
                 let composition = given.composition()?;
                 let mut input = given.input()?;
                 if let Some(reference) = token {
-                    input.subject = Some(Subject { id: "command line".into(), token: reference.read_text()? });
+                    let subject = Subject::new("command line".into(), &reference.read_text()?);
+                    input.subject = Some(subject.ok_or_else(|| usage("the token holds signs that no token has"))?);
                 }
                 let answer = runner(&composition)?.run(&composition, input).await;
                 show_answer(out, &answer)?;
@@ -109,25 +110,25 @@ impl Given {
             query: self.query.clone(),
             headers,
             body: self.body.clone().unwrap_or_default(),
-            claims: self.claims.clone().unwrap_or_default(),
+            claims: self.claims.clone().unwrap_or_default().into(),
             ..Input::default()
         })
     }
 }
 
-fn runner(composition: &Composition) -> anyhow::Result<Runner> {
+fn runner(composition: &Composition) -> anyhow::Result<Runner<PeerCaller>> {
     let timer = Timer::system();
     let folder = Path::new(&*composition.source.file).parent().unwrap_or(Path::new("")).to_owned();
     let mut endpoints = HashMap::new();
     for (name, spec) in &composition.tokens {
         let reference = Reference::parse(&spec.secret.to_string()).map_err(usage)?.within(&folder);
         let secret: Secret<String> = reference.read_text()?;
-        let endpoint = TokenEndpoint { url: spec.url.as_str().to_owned(), client_id: spec.client_id.clone(), secret };
+        let endpoint = TokenEndpoint { url: spec.url.as_str().into(), client_id: spec.client_id.as_str().into(), secret };
         endpoints.insert(name.clone(), endpoint);
     }
     let peer = HttpPeer::shared();
-    let tokens = TokenSource::new(endpoints, Arc::clone(&peer), Arc::clone(timer.clock()), 16);
-    Ok(Runner { caller: Arc::new(PeerCaller::new(peer)), tokens, timer })
+    let tokens = TokenSource::new(Arc::clone(&peer), Arc::clone(timer.clock()), 16).with(endpoints);
+    Ok(Runner { caller: PeerCaller::new(peer), tokens, timer })
 }
 
 fn show_plan(out: Out, plan: &Preview) -> anyhow::Result<()> {

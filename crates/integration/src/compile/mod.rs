@@ -7,14 +7,14 @@ mod tests;
 use std::collections::HashSet;
 
 use catalog::{
-    AnswerSpec, AuthSpec, CompositionSpec, Fault, PartialSpec, Pattern, ReportWhen, Resource, Snapshot, StepSpec,
+    AnswerSpec, CompositionSpec, Fault, PartialSpec, Pattern, ReportWhen, Resource, Snapshot, StepSpec,
     did_you_mean,
 };
 use expression::{Document, Expression, Names, Template};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 
-use crate::composition::{Composition, Identity, Partial, Step, step_of};
+use crate::composition::{Composition, Identity, Needs, Partial, Step, step_of};
 use crate::input;
 use crate::plan::Plan;
 use crate::shape::{Content, Form, Shape};
@@ -30,7 +30,10 @@ impl Composition {
         let mut compiler = Compiler { resource, snapshot, faults: Vec::new() };
         let composition = compiler.composition(spec);
         match composition {
-            Some(composition) if compiler.faults.is_empty() => Ok(composition),
+            Some(mut composition) if compiler.faults.is_empty() => {
+                composition.find_needs();
+                Ok(composition)
+            }
             _ => {
                 compiler.faults.sort();
                 Err(compiler.faults)
@@ -84,6 +87,7 @@ impl Compiler<'_> {
             shape: shape?,
             partial: partial?,
             max_answer: usize::try_from(spec.max_answer.0).unwrap_or(usize::MAX),
+            needs: Needs::default(),
         })
     }
 
@@ -96,14 +100,6 @@ impl Compiler<'_> {
         }
         if spec.steps.len() > MAX_STEPS {
             self.fault("/spec/steps", format!("a composition has at most {MAX_STEPS} steps"));
-        }
-        if matches!(spec.auth, AuthSpec::Token(_)) && spec.audience.is_none() {
-            self.fault("/spec/auth", "`audience` of the composition is missing, so no token can be meant for it");
-        }
-        for (at, method) in spec.matches.methods.iter().enumerate() {
-            if Method::from_bytes(method.as_bytes()).is_err() || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-                self.fault(&format!("/spec/match/methods/{at}"), format!("`{method}` is not a method"));
-            }
         }
     }
 
@@ -193,6 +189,7 @@ impl Compiler<'_> {
             max_body: usize::try_from(spec.max_body.0).unwrap_or(usize::MAX),
             identity,
             compensate,
+            headers_are_read: false,
         })
     }
 

@@ -4,7 +4,6 @@ mod sockets;
 mod tokens;
 mod undoing;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -151,7 +150,7 @@ impl Drop for OnDrop {
 }
 
 impl Caller for Script {
-    fn call(&self, call: Call) -> BoxFuture<'_, Result<Response<Bytes>, CallError>> {
+    fn call(&self, call: Call<'_>) -> impl Future<Output = Result<Response<Bytes>, CallError>> {
         let body = call.request.body();
         let sent = Sent {
             service: call.target.name().to_owned(),
@@ -162,11 +161,11 @@ impl Caller for Script {
         self.sent.lock().unwrap().push(sent.clone());
         let answering = (self.answer)(sent);
         let mut guard = OnDrop(Arc::clone(&self.given_up), false);
-        Box::pin(async move {
+        async move {
             let answer = answering.await;
             guard.answered();
             answer
-        })
+        }
     }
 }
 
@@ -239,9 +238,9 @@ impl Peer for Silent {
     }
 }
 
-pub fn runner(caller: &(impl Caller + Clone), hands: &Hands) -> Runner {
-    let tokens = TokenSource::new(HashMap::new(), Arc::new(Silent), hands.clock.shared(), 16);
-    Runner { caller: Arc::new(caller.clone()), tokens, timer: hands.timer() }
+pub fn runner<C: Caller + Clone>(caller: &C, hands: &Hands) -> Runner<C> {
+    let tokens = TokenSource::new(Arc::new(Silent), hands.clock.shared(), 16);
+    Runner { caller: caller.clone(), tokens, timer: hands.timer() }
 }
 
 /// Runs with a script that answers at once.

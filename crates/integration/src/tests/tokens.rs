@@ -98,8 +98,8 @@ output:
 }
 
 fn user(name: &str) -> Input {
-    let subject = Subject { id: name.into(), token: Secret::new(format!("jwt-{name}")) };
-    Input { claims: json!({"sub": name}), subject: Some(subject), ..input() }
+    let subject = Subject::new(name.into(), &Secret::new(format!("jwt-{name}")));
+    Input { claims: json!({"sub": name}).into(), subject, ..input() }
 }
 
 /// Answers with the bearer token that it was sent, after some turns.
@@ -113,15 +113,15 @@ fn echo(turns: usize) -> Script {
     })
 }
 
-fn runner(authority: &Arc<Authority>, script: &Script, hands: &Hands, entries: usize) -> Runner {
+fn runner(authority: &Arc<Authority>, script: &Script, hands: &Hands, entries: usize) -> Runner<Script> {
     let endpoint = TokenEndpoint {
-        url: "http://sts/token".to_owned(),
-        client_id: "gate way".to_owned(),
+        url: "http://sts/token".into(),
+        client_id: "gate way".into(),
         secret: Secret::from("s:3"),
     };
     let endpoints = HashMap::from([("sts".to_owned(), endpoint)]);
-    let tokens = TokenSource::new(endpoints, Arc::new(Shared(Arc::clone(authority))), hands.clock.shared(), entries);
-    Runner { caller: Arc::new(script.clone()), tokens, timer: hands.timer() }
+    let tokens = TokenSource::new(Arc::new(Shared(Arc::clone(authority))), hands.clock.shared(), entries).with(endpoints);
+    Runner { caller: script.clone(), tokens, timer: hands.timer() }
 }
 
 fn expected(name: &str) -> serde_json::Value {

@@ -233,6 +233,7 @@ async fn every_administration_route_wants_the_token() {
         "/admin/v1/gateway/resources",
         "/admin/v1/gateway/apply",
         "/admin/v1/gateway/explain",
+        "/admin/v1/gateway/openapi.json",
         "/admin/v1/reload",
         "/admin/v1/nothing",
     ];

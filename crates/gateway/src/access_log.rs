@@ -24,6 +24,7 @@ pub(crate) fn write(exchange: &Exchange, outcome: &Outcome) {
         user.id = exchange.subject.as_deref(),
         denied = exchange.denied,
         shadowed = exchange.shadowed,
+        parts = exchange.parts.as_deref(),
         token.lookup = exchange.token_cache,
         upstream.endpoint = outcome.endpoint.as_deref(),
         upstream.attempts = outcome.attempts,

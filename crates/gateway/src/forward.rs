@@ -12,8 +12,8 @@ use crate::cors::OVERRULED;
 use crate::edge::{Decision, Exchange, Forward, Head, Headers};
 use crate::phantom::Facts;
 use crate::snapshot::{LiveRoute, Target};
-use crate::trace;
 use crate::upstreams::Upstream;
+use crate::{compose, trace};
 
 /// What the permit is for.
 pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) -> Decision {
@@ -22,6 +22,9 @@ pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) 
         Target::Forward { service, upstream } => {
             let to = To { route, service: &service.spec, upstream };
             Decision::Forward(Box::new(forward(to, &path, facts.as_deref(), head, exchange)))
+        }
+        Target::Compose(live) => {
+            Decision::Compose(compose::prepare(live, route, &path, facts.as_deref(), head, exchange))
         }
     }
 }
@@ -92,6 +95,29 @@ fn passed_on(headers: Headers<'_>) -> HeaderMap {
         let text = name.as_str();
         if !is_ours(text) && !nominated.iter().any(|other| other == text) {
             out.append(name.clone(), value.clone());
+        }
+    }
+    out
+}
+
+/// What a step of a composition is told besides what the composition says.
+pub(crate) fn along(head: &Head<'_>, exchange: &Exchange) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    set_forwarded(&mut headers, head);
+    trace::send_on(&mut headers, head, exchange);
+    headers
+}
+
+/// The client's fields that a composition may read: of these, or any.
+pub(crate) fn readable(headers: Headers<'_>, names: Option<&[HeaderName]>) -> HeaderMap {
+    let Some(names) = names else { return passed_on(headers) };
+    let mut out = HeaderMap::new();
+    let nominated = if names.is_empty() { Vec::new() } else { nominated(headers) };
+    for name in names.iter().filter(|name| !is_ours(name.as_str())) {
+        if !nominated.iter().any(|other| other == name.as_str()) {
+            headers.all(name.clone()).for_each(|value| {
+                out.append(name.clone(), value.clone());
+            });
         }
     }
     out

@@ -10,6 +10,7 @@ use base::time::SharedClock;
 use bytes::Bytes;
 use catalog::{Explanation, Fault, Resource};
 use http::{Response, StatusCode};
+use integration::{Preview, TokenSource};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -40,6 +41,9 @@ pub struct GatewayConfig {
     pub environment: Environment,
 }
 
+/// Tokens kept for steps of compositions.
+const STEP_TOKENS: usize = 50_000;
+
 pub struct Gateway {
     loader: Arc<Loader>,
     metrics: Arc<Metrics>,
@@ -62,7 +66,9 @@ impl Gateway {
             Some(path) => path.parent().map(PathBuf::from).unwrap_or_default(),
             None => config.data_dir.clone(),
         };
+        let tokens = TokenSource::new(Arc::clone(&config.peer), Arc::clone(&config.clock), STEP_TOKENS);
         let world = World {
+            tokens,
             peer: config.peer,
             clock: Arc::clone(&config.clock),
             runtime: config.runtime.clone(),
@@ -104,6 +110,18 @@ impl Gateway {
     /// Which route takes a request, what it asks for, and where that is written.
     pub fn explain(&self, method: &str, host: &str, path: &str) -> Option<Explanation> {
         self.loader.live().as_ref().map(|live| live.catalog().explain(method, host, path))
+    }
+
+    /// The plan of a composition that is served.
+    pub fn plan(&self, composition: &str) -> Option<Preview> {
+        self.loader.live().as_ref()?.composition(composition).map(|found| found.preview(None))
+    }
+
+    /// Describes the compositions that are served (OpenAPI 3.1): all of them, or those of one API.
+    pub fn openapi(&self, title: &str, api: Option<&str>) -> Option<serde_json::Value> {
+        let live = self.loader.live();
+        let live = live.as_ref()?;
+        Some(integration::openapi(title, self.loader.public_url(), live.compositions_of(api)))
     }
 
     /// In the text format of Prometheus (OpenMetrics).

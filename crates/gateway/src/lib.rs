@@ -6,6 +6,7 @@
 mod access_log;
 mod api;
 mod authorize;
+mod compose;
 mod cors;
 mod deny;
 pub mod edge;

@@ -91,6 +91,10 @@ impl Loader {
         self.live.load()
     }
 
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
     pub fn faults(&self) -> Arc<[Fault]> {
         Arc::clone(&self.faults.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,8 +214,10 @@ impl Loader {
         let introspections = live.catalog().issuers.iter().filter_map(|issuer| issuer.spec.introspection.as_ref());
         let secrets = introspections.map(|introspection| &introspection.secret);
         let certificates = live.catalog().upstreams.iter().filter_map(|upstream| upstream.spec.tls.ca.as_ref());
+        let endpoints = live.compositions_of(None).flat_map(|composition| composition.tokens.values());
         secrets
             .chain(certificates)
+            .chain(endpoints.map(|endpoint| &endpoint.secret))
             .filter_map(|reference| match reference {
                 catalog::SecretRef::File(path) => Some(Seen::look(self.secrets.path(path))),
                 catalog::SecretRef::Env(_) => None,

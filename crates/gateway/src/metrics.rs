@@ -83,6 +83,21 @@ struct Limit {
     mode: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CompositionLabels {
+    composition: Name,
+    ending: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabels {
+    composition: Name,
+    part: Name,
+    outcome: &'static str,
+    /// Empty where nothing went wrong.
+    error: &'static str,
+}
+
 #[derive(Debug)]
 pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
@@ -98,6 +113,8 @@ pub(crate) struct Metrics {
     reloads: Family<Reason, Counter>,
     calls: Family<Call, Counter>,
     limited: Family<Limit, Counter>,
+    compositions: Family<CompositionLabels, Counter>,
+    parts: Family<PartLabels, Histogram, fn() -> Histogram>,
 }
 
 impl Metrics {
@@ -119,6 +136,8 @@ impl Metrics {
             reloads: Family::default(),
             calls: Family::default(),
             limited: Family::default(),
+            compositions: Family::default(),
+            parts: Family::new_with_constructor(seconds),
         };
         registry.register("cardea_api_calls", "Calls of APIs, by plan and outcome", metrics.calls.clone());
         registry.register(
@@ -155,7 +174,38 @@ impl Metrics {
             "Sets of resources that were taken or refused",
             metrics.reloads.clone(),
         );
+        registry.register("cardea_compositions", "Answers that were composed", metrics.compositions.clone());
+        registry.register(
+            "cardea_composition_part_duration_seconds",
+            "Steps of compositions, with all their attempts",
+            metrics.parts.clone(),
+        );
         metrics
+    }
+
+    /// To be kept by the composition: a whole answer costs no look-up.
+    pub fn whole_answers(&self, composition: &Arc<str>) -> Counter {
+        self.compositions.get_or_create(&composition_labels(composition, "complete")).clone()
+    }
+
+    pub fn other_answer(&self, composition: &Arc<str>, ending: &'static str) {
+        self.compositions.get_or_create(&composition_labels(composition, ending)).inc();
+    }
+
+    /// The same for a part.
+    pub fn good_parts(&self, composition: &Arc<str>, part: &str) -> Histogram {
+        self.parts.get_or_create(&part_labels(composition, part, "done", "")).clone()
+    }
+
+    pub fn other_part(
+        &self,
+        composition: &Arc<str>,
+        part: &str,
+        outcome: &'static str,
+        error: &'static str,
+        took: Duration,
+    ) {
+        self.parts.get_or_create(&part_labels(composition, part, outcome, error)).observe(took.as_secs_f64());
     }
 
     pub fn finished(&self, exchange: &Exchange, outcome: &Outcome) {
@@ -262,6 +312,14 @@ impl Metrics {
         }
         self.cached.get_or_create(&label(issuer)).set(i64::try_from(cached).unwrap_or(i64::MAX));
     }
+}
+
+fn composition_labels(composition: &Arc<str>, ending: &'static str) -> CompositionLabels {
+    CompositionLabels { composition: Name(Arc::clone(composition)), ending }
+}
+
+fn part_labels(composition: &Arc<str>, part: &str, outcome: &'static str, error: &'static str) -> PartLabels {
+    PartLabels { composition: Name(Arc::clone(composition)), part: Name(part.into()), outcome, error }
 }
 
 fn label(issuer: &Arc<str>) -> IssuerLabel {

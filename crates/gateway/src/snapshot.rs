@@ -1,14 +1,16 @@
 //! The picture that requests are decided on: the compiled resources with their live parts (caches,
 //! connections). Built off the data path, immutable, swapped whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource, Route, Service, Snapshot};
 use http::HeaderValue;
+use integration::{Composition, TokenEndpoint};
 use serde::Serialize;
 
 use crate::api::Farewell;
+use crate::compose::LiveComposition;
 use crate::cors::Cors;
 use crate::limits::{self, Book};
 use crate::phantom::{Audience, AudienceId, Authority, Core, World};
@@ -50,6 +52,7 @@ pub(crate) struct LiveRoute {
 #[derive(Debug)]
 pub(crate) enum Target {
     Forward { service: Arc<Service>, upstream: Arc<Upstream> },
+    Compose(Arc<LiveComposition>),
 }
 
 /// What a route asks of the caller, and whom to ask about the caller's token.
@@ -70,16 +73,27 @@ pub(crate) struct Challenges {
     pub insufficient_scope: HeaderValue,
 }
 
-/// The compiled set. A kind that the gateway does not serve is refused, so that nobody waits for an address that never comes.
-pub(crate) fn compile(resources: &[Resource]) -> Result<Snapshot, Vec<Fault>> {
-    let unserved: Vec<Fault> = resources
-        .iter()
-        .filter(|resource| resource.kind == "Composition")
-        .map(|resource| {
-            resource.fault("/kind", "the gateway does not serve compositions yet; `cardea compose run` runs this one")
-        })
-        .collect();
-    if unserved.is_empty() { Snapshot::compile(resources) } else { Err(unserved) }
+/// The compiled set: the catalog's picture, and the compositions in it by the index of their route.
+pub(crate) struct Compiled {
+    pub catalog: Snapshot,
+    pub compositions: BTreeMap<usize, Composition>,
+}
+
+pub(crate) fn compile(resources: &[Resource]) -> Result<Compiled, Vec<Fault>> {
+    let catalog = Snapshot::compile(resources)?;
+    let mut compositions = BTreeMap::new();
+    let mut faults = Vec::new();
+    for route in catalog.routes.iter().filter(|route| matches!(route.target, catalog::Target::Composition)) {
+        let is_it = |resource: &&Resource| resource.kind == route.kind() && resource.name == *route.name;
+        let Some(resource) = resources.iter().find(is_it) else { continue };
+        match Composition::compile(resource, &catalog) {
+            Ok(composition) => {
+                compositions.insert(route.index, composition);
+            }
+            Err(found) => faults.extend(found),
+        }
+    }
+    if faults.is_empty() { Ok(Compiled { catalog, compositions }) } else { Err(faults) }
 }
 
 /// What a picture is made from.
@@ -95,16 +109,26 @@ pub(crate) struct Plan<'a> {
 
 impl Live {
     pub fn build(plan: Plan<'_>) -> Result<Self, Vec<Fault>> {
-        let catalog = compile(&plan.resources)?;
+        let Compiled { catalog, compositions } = compile(&plan.resources)?;
         let mut faults = Vec::new();
         let authorities = authorities(&plan, &catalog, &mut faults);
         let upstreams = upstreams(&plan, &catalog, &mut faults);
+        let mut compositions = live_compositions(&plan, compositions, &upstreams, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
         let resources = Resources::of(plan.public_url, &catalog);
-        let routes =
-            catalog.routes.iter().filter_map(|route| live_route(route, &resources, &authorities, &upstreams)).collect();
+        let routes = catalog.routes.iter().filter_map(|route| {
+            let target = match &route.target {
+                catalog::Target::Service { service, .. } => {
+                    let upstream = Arc::clone(upstreams.get(&*service.upstream.name)?);
+                    Target::Forward { service: Arc::clone(service), upstream }
+                }
+                catalog::Target::Composition => Target::Compose(Arc::new(compositions.remove(&route.index)?)),
+            };
+            live_route(route, target, &resources, &authorities)
+        });
+        let routes = routes.collect();
         let documents = resources.documents(signs_itself(&catalog).then(|| plan.world.minter.jwks()));
         let book = Arc::clone(&plan.world.book);
         let limits = limits::Table::new(&catalog, &book, &plan.world.clock);
@@ -148,6 +172,22 @@ impl Live {
 
     pub fn authorities(&self) -> impl Iterator<Item = &Arc<Core>> {
         self.authorities.values().map(|authority| authority.core())
+    }
+
+    pub fn composition(&self, name: &str) -> Option<&Composition> {
+        self.compositions_of(None).find(|composition| *composition.name == *name)
+    }
+
+    /// All compositions, or those of one API.
+    pub fn compositions_of(&self, api: Option<&str>) -> impl Iterator<Item = &Composition> {
+        self.routes.iter().filter_map(move |route| match &route.target {
+            Target::Compose(live)
+                if api.is_none_or(|api| route.route.api.as_ref().is_some_and(|of| *of.name == *api)) =>
+            {
+                Some(live.composition())
+            }
+            _ => None,
+        })
     }
 
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
@@ -262,11 +302,38 @@ fn live_upstream(upstream: &catalog::Upstream, secrets: &Secrets) -> Result<upst
     })
 }
 
+fn live_compositions(
+    plan: &Plan<'_>,
+    compiled: BTreeMap<usize, Composition>,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<usize, LiveComposition> {
+    let mut live = BTreeMap::new();
+    for (index, composition) in compiled {
+        let mut endpoints = HashMap::new();
+        for (name, spec) in &composition.tokens {
+            match plan.secrets.read(&spec.secret) {
+                Ok(secret) => {
+                    let (url, client_id) = (spec.url.as_str().into(), spec.client_id.as_str().into());
+                    endpoints.insert(name.clone(), TokenEndpoint { url, client_id, secret });
+                }
+                Err(message) => {
+                    let pointer = format!("/spec/tokens/{name}/secret");
+                    faults.extend(fault(plan, "Composition", &composition.name, &pointer, &message));
+                }
+            }
+        }
+        let tokens = plan.world.tokens.with(endpoints);
+        live.insert(index, LiveComposition::new(composition, tokens, upstreams, plan.world));
+    }
+    live
+}
+
 fn live_route(
     route: &Arc<Route>,
+    target: Target,
     resources: &Resources<'_>,
     authorities: &BTreeMap<String, Arc<Authority>>,
-    upstreams: &BTreeMap<String, Arc<Upstream>>,
 ) -> Option<LiveRoute> {
     let protection = match &route.auth {
         Auth::None => None,
@@ -277,10 +344,8 @@ fn live_route(
             required: Arc::clone(required),
         }),
     };
-    let service = route.service()?;
-    let upstream = Arc::clone(upstreams.get(&*service.upstream.name)?);
     Some(LiveRoute {
-        target: Target::Forward { service: Arc::clone(service), upstream },
+        target,
         cors: route.cors.as_deref().map(Cors::new),
         farewell: Farewell::of(route.api.as_deref()),
         protection,

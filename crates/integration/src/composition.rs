@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{AuthSpec, CorsSpec, ForwardIdentity, Pattern, ReportWhen, Source, TokenEndpointSpec, TokenRequestSpec};
+use catalog::{
+    AuthSpec, CorsSpec, ForwardIdentity, Pattern, ReportWhen, Source, TokenEndpointSpec, TokenRequestSpec, Upstream,
+};
 use expression::{Document, Expression, Reference};
 use http::{HeaderName, StatusCode};
 
@@ -87,6 +89,12 @@ impl Composition {
     /// Whether something is sent to undo steps when the whole fails.
     pub fn undoes(&self) -> bool {
         self.steps.iter().any(|step| step.compensate.is_some())
+    }
+
+    /// Those that its requests go to; one may come several times.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let requests = self.steps.iter().flat_map(|step| [Some(&step.request), step.compensate.as_ref()]);
+        requests.flatten().map(|request| request.target.upstream())
     }
 
     /// All that anything in it reads.

@@ -14,6 +14,7 @@ mod caller;
 mod compensate;
 mod compile;
 mod composition;
+mod finish;
 mod input;
 mod openapi;
 mod partial;
@@ -34,7 +35,7 @@ pub use openapi::openapi;
 pub use partial::{Compensated, Ending, Outcome, PartReport, Report, Trouble};
 pub use plan::Plan;
 pub use preview::{Preview, PreviewStep};
-pub use run::Runner;
+pub use run::{GIVEN_UP, Runner};
 pub use time::Timer;
 pub use tokens::{TokenEndpoint, TokenError, TokenSource};
 

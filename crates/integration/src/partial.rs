@@ -64,6 +64,26 @@ impl Trouble {
     }
 }
 
+impl Trouble {
+    /// As it is written in answers, logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::TooLarge => "too_large",
+            Self::BrokenOff => "broken_off",
+            Self::Busy => "busy",
+            Self::Status => "status",
+            Self::BadAnswer => "bad_answer",
+            Self::Mapping => "mapping",
+            Self::BadValue => "bad_value",
+            Self::Identity => "identity",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
         match error {
@@ -86,6 +106,17 @@ pub enum Outcome {
     Failed,
     /// Its `when` was false.
     Skipped,
+}
+
+impl Outcome {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Fallback => "fallback",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
 }
 
 /// One step in the report.
@@ -125,6 +156,16 @@ pub enum Ending {
     Failed,
 }
 
+impl Ending {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// How the whole went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -146,28 +187,26 @@ pub(crate) fn decisive(parts: &[PartReport], pass: impl Fn(&str, u16) -> bool) -
     Some((&part.name, trouble, status))
 }
 
-/// The parts as a list of RFC 9651: `order;outcome=done;status=200, reviews;outcome=failed;error=timed_out`.
-pub(crate) fn header(parts: &[PartReport]) -> String {
-    let mut out = String::new();
-    for part in parts {
-        if !out.is_empty() {
-            out.push_str(", ");
+impl Report {
+    /// The parts as a list of RFC 9651: `order;outcome=done;status=200, reviews;outcome=failed;error=timed_out`.
+    pub fn summary(&self) -> String {
+        let mut out = String::with_capacity(self.parts.len() * 40);
+        for part in &self.parts {
+            if !out.is_empty() {
+                out.push_str(", ");
+            }
+            out.push_str(&part.name);
+            out.push_str(";outcome=");
+            out.push_str(part.outcome.word());
+            if let Some(status) = part.status.and_then(|status| StatusCode::from_u16(status).ok()) {
+                out.push_str(";status=");
+                out.push_str(status.as_str());
+            }
+            if let Some(error) = part.error {
+                out.push_str(";error=");
+                out.push_str(error.word());
+            }
         }
-        out.push_str(&part.name);
-        out.push_str(";outcome=");
-        out.push_str(&word(&part.outcome));
-        if let Some(status) = part.status {
-            out.push_str(&format!(";status={status}"));
-        }
-        if let Some(error) = part.error {
-            out.push_str(";error=");
-            out.push_str(&word(&error));
-        }
+        out
     }
-    out
-}
-
-/// The word that serde writes for a value.
-fn word<T: Serialize>(value: &T) -> String {
-    serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! What a composition would do, without doing it: for `check`, `explain` and a dry run.
 
+use std::fmt;
+
 use expression::Scope;
 use serde::Serialize;
 
@@ -35,6 +37,32 @@ pub struct PreviewStep {
     /// `None`: depends on other steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<bool>,
+}
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.steps.is_empty() {
+            return writeln!(f, "  steps     none: the answer is made from the request alone");
+        }
+        writeln!(f, "  deadline  {} ms", self.deadline_ms)?;
+        for (number, level) in self.levels.iter().enumerate() {
+            for step in self.steps.iter().filter(|step| level.contains(&step.name)) {
+                let part = if step.required { "required" } else { "optional" };
+                writeln!(
+                    f,
+                    "  level {}   {}: {} {} {} ({part}, identity {}, {} ms)",
+                    number + 1,
+                    step.name,
+                    step.method,
+                    step.target,
+                    step.path,
+                    step.identity,
+                    step.timeout_ms
+                )?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Composition {

@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use base::Problem;
 use expression::{Part, Scope};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::composition::{Composition, Step, step_of};
+use crate::finish::{Failed, finish};
 use crate::input::{Input, Subject};
 use crate::partial::{self, Ending, Outcome, PartReport, Report, Trouble};
-use crate::shape::{Made, Shaped};
 use crate::step::{Received, Sending, Sent};
 use crate::time::Timer;
 use crate::tokens::TokenSource;
-use catalog::ReportWhen;
 
-static PARTS: HeaderName = HeaderName::from_static("cardea-parts");
+/// The problem of a composition whose client has gone away. No client sees it.
+pub const GIVEN_UP: &str = "composition_given_up";
 
 /// Runs compositions.
 #[derive(Clone)]
@@ -78,7 +76,7 @@ impl<C: Caller> Runner<C> {
         let shaped = match failed {
             _ if given_up => Err(Failed {
                 status: StatusCode::BAD_GATEWAY,
-                slug: "composition_given_up",
+                slug: GIVEN_UP,
                 detail: "the client has gone away".to_owned(),
             }),
             Some(failed) => Err(failed),
@@ -239,6 +237,9 @@ impl<'c> Run<'c> {
                 self.record(at, step, End { outcome: Outcome::Done, status, error: None, attempts }, now_ms);
             }
             Err(error) => {
+                // A step that had all the time there was has not been too slow by itself.
+                let over = Duration::from_millis(now_ms.saturating_sub(self.began_ms)) >= self.composition.deadline;
+                let error = if over && error == Trouble::TimedOut { Trouble::Deadline } else { error };
                 self.conclude(at, step, End { outcome: failed(step), status, error: Some(error), attempts }, now_ms);
             }
         }
@@ -325,77 +326,4 @@ fn failed(step: &Step) -> Outcome {
 /// A request that is made of the caller's alone is at fault with the caller.
 fn cannot_be_made(step: &Step) -> Trouble {
     if step.reads().any(|read| step_of(read).is_some()) { Trouble::Mapping } else { Trouble::BadValue }
-}
-
-struct Failed {
-    status: StatusCode,
-    slug: &'static str,
-    detail: String,
-}
-
-fn finish(composition: &Composition, id: &str, shaped: Result<Shaped, Failed>, mut report: Report) -> Answer {
-    let missing = report.parts.iter().any(|part| matches!(part.outcome, Outcome::Failed | Outcome::Fallback));
-    report.ending = match (&shaped, missing) {
-        (Err(_), _) => Ending::Failed,
-        (Ok(_), true) => Ending::Partial,
-        (Ok(_), false) => Ending::Complete,
-    };
-    let mut slug = None;
-    let mut fail = |failed: Failed, report: &Report| {
-        slug = Some(failed.slug);
-        problem(composition, id, failed, report)
-    };
-    let answer = shaped.map(|shaped| dress(composition, shaped, &report).into_parts());
-    let too_large = |body: &bytes::Bytes| body.len() > composition.max_answer;
-    let (status, mut headers, body) = match answer {
-        Ok((_, _, body)) if too_large(&body) => {
-            report.ending = Ending::Failed;
-            let detail = "the answer is larger than it may be".to_owned();
-            fail(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail }, &report)
-        }
-        Ok(answer) => answer,
-        Err(failed) => fail(failed, &report),
-    };
-    if !report.parts.is_empty()
-        && composition.partial.report != ReportWhen::Never
-        && let Ok(value) = HeaderValue::try_from(partial::header(&report.parts))
-    {
-        headers.insert(PARTS.clone(), value);
-    }
-    Answer { status, headers, body, report, problem: slug }
-}
-
-/// Gives an answer its status and its report.
-fn dress(composition: &Composition, mut shaped: Shaped, report: &Report) -> Shaped {
-    let partial = report.ending == Ending::Partial;
-    if let (true, Some(status)) = (partial, composition.partial.status) {
-        shaped.status = status;
-    }
-    let tell = match composition.partial.report {
-        ReportWhen::Always => !report.parts.is_empty(),
-        ReportWhen::Partial => partial,
-        ReportWhen::Never => false,
-    };
-    // In a merged answer a member of the same name gives way: the report stands.
-    if let (true, Made::Json(Value::Object(members))) = (tell, &mut shaped.content) {
-        members.insert(composition.partial.member.clone(), serde_json::to_value(&report.parts).unwrap_or_default());
-    }
-    shaped
-}
-
-fn problem(composition: &Composition, id: &str, failed: Failed, report: &Report) -> (StatusCode, HeaderMap, bytes::Bytes) {
-    let Failed { status, slug, detail } = failed;
-    let mut problem = Problem::new(status, slug, "The answer could not be put together").detail(detail);
-    problem.request_id = (!id.is_empty()).then(|| id.to_owned());
-    let mut body = serde_json::to_value(&problem).unwrap_or_default();
-    let tell = composition.partial.report != ReportWhen::Never;
-    if let (true, Value::Object(members)) = (tell, &mut body) {
-        // RFC 9457 §3.2: members of our own.
-        members.insert("parts".to_owned(), serde_json::to_value(&report.parts).unwrap_or_default());
-        if !report.compensated.is_empty() {
-            members.insert("compensated".to_owned(), serde_json::to_value(&report.compensated).unwrap_or_default());
-        }
-    }
-    let (parts, _) = problem.into_response::<Vec<u8>>().into_parts();
-    (status, parts.headers, serde_json::to_vec(&body).unwrap_or_default().into())
 }

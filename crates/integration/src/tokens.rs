@@ -84,7 +84,10 @@ impl PartialEq for Key {
             (None, None) => true,
             _ => false,
         };
-        same && self.url == other.url && self.client_id == other.client_id && self.audience == other.audience && self.scopes == other.scopes
+        same && self.url == other.url
+            && self.client_id == other.client_id
+            && self.audience == other.audience
+            && self.scopes == other.scopes
     }
 }
 
@@ -147,7 +150,8 @@ impl TokenSource {
             Identity::Exchange(request) => (request, Some(subject.ok_or(TokenError::NoSubject)?.token())),
             Identity::ClientCredentials(request) => (request, None),
         };
-        let endpoint = request.from.as_deref().and_then(|name| self.endpoints.get(name)).ok_or(TokenError::NoEndpoint)?;
+        let endpoint =
+            request.from.as_deref().and_then(|name| self.endpoints.get(name)).ok_or(TokenError::NoEndpoint)?;
         let key = Key {
             url: Arc::clone(&endpoint.url),
             client_id: Arc::clone(&endpoint.client_id),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base::Secret;
 use base::peer::HttpPeer;
+use catalog::Resource;
 use clap::{Args, Subcommand};
 use integration::{
     Composition, Ending, Input, PeerCaller, Preview, Report, Runner, Subject, Timer, TokenEndpoint, TokenSource,
@@ -35,6 +36,20 @@ enum Act {
         /// The caller's JWT, which steps forward or exchange: `file:PATH` or `env:NAME`
         #[arg(long, value_name = "REFERENCE")]
         token: Option<Reference>,
+    },
+    /// Describe the composed APIs (OpenAPI 3.1), as far as the compositions say
+    Openapi {
+        /// Resource files and folders, with the services that are called
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Only the compositions of this API
+        #[arg(long, value_name = "NAME")]
+        api: Option<String>,
+        /// Where the gateway serves them
+        #[arg(long, value_name = "URL", default_value = "/")]
+        server: String,
+        #[arg(long, default_value = "Composed APIs")]
+        title: String,
     },
 }
 
@@ -81,17 +96,40 @@ impl Compose {
                 show_answer(out, &answer)?;
                 Ok(if answer.report.ending == Ending::Failed { Exit::Refused } else { Exit::Done })
             }
+            Act::Openapi { files, api, server, title } => {
+                out.json(&describe(&files, api.as_deref(), &title, &server)?)?;
+                Ok(Exit::Done)
+            }
         }
     }
 }
 
+/// The resources of these files, if nothing is wrong with them.
+fn good(files: &[PathBuf]) -> anyhow::Result<Vec<Resource>> {
+    let resources = documents::read(files)?;
+    let faults = documents::faults(&resources);
+    if faults.is_empty() { Ok(resources) } else { Err(documents::refused(&faults).into()) }
+}
+
+fn describe(files: &[PathBuf], api: Option<&str>, title: &str, server: &str) -> anyhow::Result<Value> {
+    let resources = good(files)?;
+    let snapshot = catalog::Snapshot::compile(&resources).map_err(|faults| documents::refused(&faults))?;
+    let mut compositions = Vec::new();
+    for resource in resources.iter().filter(|resource| resource.kind == "Composition") {
+        if api.is_none_or(|api| resource.spec.get("api").and_then(Value::as_str) == Some(api)) {
+            let compiled = Composition::compile(resource, &snapshot);
+            compositions.push(compiled.map_err(|faults| documents::refused(&faults))?);
+        }
+    }
+    if compositions.is_empty() {
+        return Err(usage("there is no such composition in these files").into());
+    }
+    Ok(integration::openapi(title, server, &compositions))
+}
+
 impl Given {
     fn composition(&self) -> anyhow::Result<Composition> {
-        let resources = documents::read(&self.files)?;
-        let faults = documents::faults(&resources);
-        if !faults.is_empty() {
-            return Err(documents::refused(&faults).into());
-        }
+        let resources = good(&self.files)?;
         let found = resources.iter().find(|resource| resource.kind == "Composition" && resource.name == self.name);
         let found = found.ok_or_else(|| usage(format!("there is no composition `{}` in these files", self.name)))?;
         let snapshot = catalog::Snapshot::compile(&resources).map_err(|faults| documents::refused(&faults))?;
@@ -123,7 +161,8 @@ fn runner(composition: &Composition) -> anyhow::Result<Runner<PeerCaller>> {
     for (name, spec) in &composition.tokens {
         let reference = Reference::parse(&spec.secret.to_string()).map_err(usage)?.within(&folder);
         let secret: Secret<String> = reference.read_text()?;
-        let endpoint = TokenEndpoint { url: spec.url.as_str().into(), client_id: spec.client_id.as_str().into(), secret };
+        let endpoint =
+            TokenEndpoint { url: spec.url.as_str().into(), client_id: spec.client_id.as_str().into(), secret };
         endpoints.insert(name.clone(), endpoint);
     }
     let peer = HttpPeer::shared();

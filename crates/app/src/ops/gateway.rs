@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,6 +23,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/gateway/resources", get(export))
         .route("/admin/v1/gateway/apply", post(apply))
         .route("/admin/v1/gateway/explain", post(explain))
+        .route("/admin/v1/gateway/openapi.json", get(openapi))
         .with_state(gateway)
 }
 
@@ -120,13 +121,37 @@ struct Question {
 
 async fn explain(State(gateway): State<Arc<Gateway>>, Body(question): Body<Question>) -> Response {
     let host = question.host.unwrap_or_default();
-    let Some(explanation) = gateway.explain(&question.method, &host, &question.path) else {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_resources", "the gateway serves no resources")
-            .detail("GET /readyz?verbose says why")
-            .into_response();
-    };
+    let Some(explanation) = gateway.explain(&question.method, &host, &question.path) else { return nothing_served() };
     let found = matches!(explanation.verdict, catalog::Verdict::Route(_));
-    Json(json!({"found": found, "text": format!("{explanation}\n"), "explanation": explanation})).into_response()
+    let plan = match &explanation.verdict {
+        catalog::Verdict::Route(chosen) if chosen.service.is_none() => gateway.plan(&chosen.route),
+        _ => None,
+    };
+    let text = format!("{explanation}\n{}", plan.as_ref().map(ToString::to_string).unwrap_or_default());
+    Json(json!({"found": found, "text": text, "explanation": explanation, "plan": plan})).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// Only the compositions of this API.
+    #[serde(default)]
+    api: Option<String>,
+}
+
+/// The composed APIs as they are served (OpenAPI 3.1).
+async fn openapi(State(gateway): State<Arc<Gateway>>, Query(which): Query<Which>) -> Response {
+    let title = which.api.as_deref().unwrap_or("Composed APIs");
+    match gateway.openapi(title, which.api.as_deref()) {
+        Some(document) => Json(document).into_response(),
+        None => nothing_served(),
+    }
+}
+
+fn nothing_served() -> Response {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_resources", "the gateway serves no resources")
+        .detail("GET /readyz?verbose says why")
+        .into_response()
 }
 
 /// A fault at the document of the request in which it is. Those of documents that were there before keep their file.

@@ -1,12 +1,13 @@
 //! Bodies on their way through: counted, limited in size and time, never kept.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -68,12 +69,40 @@ impl Upload {
         }))))
     }
 
+    /// The body of a request of the gateway's own.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let source = if bytes.is_empty() { Source::Empty } else { Source::Whole(bytes) };
+        Self::new(source, Some(length), length, Duration::MAX)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     pub(super) fn declared(&self) -> Option<u64> {
         self.0.as_ref().and_then(|state| state.borrow().declared)
+    }
+
+    /// Takes all of it.
+    pub(super) async fn read(mut self) -> Result<Bytes, BodyFailure> {
+        let mut first = Bytes::new();
+        let mut all: Option<BytesMut> = None;
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            // Most bodies come in one piece, which is taken as it is.
+            match &mut all {
+                None if first.is_empty() => first = data,
+                None => {
+                    let mut both = BytesMut::with_capacity(first.len() + data.len());
+                    both.extend_from_slice(&first);
+                    both.extend_from_slice(&data);
+                    all = Some(both);
+                }
+                Some(all) => all.extend_from_slice(&data),
+            }
+        }
+        Ok(all.map_or(first, BytesMut::freeze))
     }
 
     /// Nothing of it has been read, so that another attempt can still send all of it.
@@ -157,7 +186,7 @@ impl UploadState {
                 self.left = self.left.saturating_sub(length);
                 self.received = self.received.saturating_add(length);
                 self.done = match &self.source {
-                    Source::Empty => true,
+                    Source::Empty | Source::Whole(_) => true,
                     Source::H1(body) => body.is_done(),
                     Source::H2(body) => body.is_end_stream(),
                 };
@@ -169,6 +198,7 @@ impl UploadState {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFailure>>> {
         match &mut self.source {
             Source::Empty => Poll::Ready(None),
+            Source::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
             Source::H1(body) => body.poll(cx),
             Source::H2(body) => loop {
                 match ready!(Pin::new(&mut *body).poll_frame(cx)) {

@@ -1,6 +1,7 @@
 //! What passes between the engine and the pipeline for one request.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,12 @@ use base::Time;
 use base::ids::RequestId;
 use base::time::Stopwatch;
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+
+use integration::CallError;
+use tokio_util::sync::CancellationToken;
 
 use super::{Head, Scheme};
 use crate::limits::Held;
@@ -55,6 +61,8 @@ pub struct Exchange {
     pub subject: Option<Arc<str>>,
     /// Why it was denied: the slug that is also a counter and the end of the problem type.
     pub denied: Option<&'static str>,
+    /// How the parts of a composed answer went.
+    pub parts: Option<Box<str>>,
     /// How the token was found: `hit`, `miss`, `negative`, …
     pub token_cache: Option<&'static str>,
     /// What the log says of the request.
@@ -93,6 +101,7 @@ impl Exchange {
             client_id: None,
             subject: None,
             denied: None,
+            parts: None,
             token_cache: None,
             request: None,
             answer_headers: Vec::new(),
@@ -111,6 +120,75 @@ pub enum Decision {
     /// The gateway answers itself: a denial, a preflight, metadata.
     Answer(Response<Bytes>),
     Forward(Box<Forward>),
+    /// The gateway makes the answer itself, out of calls of its own.
+    Compose(Compose),
+}
+
+/// A request whose answer the gateway makes. Only `compose.rs` makes one, from a permit.
+pub struct Compose {
+    /// The body is wanted, whole; otherwise it is left unread.
+    pub wants_body: bool,
+    pub max_body_bytes: u64,
+    /// Between two pieces of the body.
+    pub idle_timeout: Duration,
+    /// It has to be told when the client goes away, and given time to undo what it did; other work is
+    /// just dropped.
+    pub outlives_client: bool,
+    pub work: Box<dyn Work>,
+}
+
+impl std::fmt::Debug for Compose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compose").finish_non_exhaustive()
+    }
+}
+
+/// What makes an answer. It stays on the worker's thread.
+pub trait Work {
+    fn run(self: Box<Self>, means: Means) -> LocalBoxFuture<'static, Composed>;
+}
+
+/// What the engine lends to [`Work`].
+pub struct Means {
+    /// Empty where it is not wanted.
+    pub body: Bytes,
+    pub calls: Rc<dyn Calls>,
+    /// Cancelled when the client goes away.
+    pub gone: CancellationToken,
+}
+
+/// Sends requests of the gateway's own over the worker's connections. Dropping the future gives one up.
+pub trait Calls {
+    fn call(&self, outbound: Outbound) -> LocalBoxFuture<'_, Result<Response<Bytes>, CallError>>;
+}
+
+/// A request of the gateway's own.
+#[derive(Debug)]
+pub struct Outbound {
+    pub upstream: Arc<Upstream>,
+    pub method: Method,
+    pub path_and_query: PathAndQuery,
+    pub headers: HeaderMap,
+    /// `Host`/`:authority`; `None` = the endpoint's own.
+    pub authority: Option<HeaderValue>,
+    pub body: Bytes,
+    /// Until the head of the answer.
+    pub head_timeout: Duration,
+    /// Between two pieces of the answer.
+    pub idle_timeout: Duration,
+    pub max_answer_bytes: usize,
+}
+
+/// The answer that was made.
+#[derive(Debug)]
+pub struct Composed {
+    pub response: Response<Bytes>,
+    /// Of a failure: the slug of its problem.
+    pub failed: Option<&'static str>,
+    /// How its parts went, for the log.
+    pub parts: Option<Box<str>>,
+    /// Requests that were sent.
+    pub attempts: u32,
 }
 
 /// A request that may pass, ready to be sent. Only `forward.rs` makes one, from a permit.
@@ -142,21 +220,30 @@ impl Forward {
         for name in &self.answer_strip {
             headers.remove(name);
         }
-        let Some(secret) = self.answer_secret.as_deref().filter(|secret| !secret.is_empty()) else { return };
-        // To make the finder costs as much as a tenth of the request, and hardly any value is long enough.
-        let mut finder = None;
-        let leaking: Vec<HeaderName> = headers
-            .iter()
-            .filter(|(_, value)| value.len() >= secret.len())
-            .filter(|(_, value)| {
-                let finder = finder.get_or_insert_with(|| memchr::memmem::Finder::new(secret));
-                finder.find(value.as_bytes()).is_some()
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in leaking {
-            headers.remove(name);
+        if let Some(secret) = &self.answer_secret {
+            remove_secret(headers, secret);
         }
+    }
+}
+
+/// Removes the fields that hold this text.
+pub(crate) fn remove_secret(headers: &mut HeaderMap, secret: &[u8]) {
+    if secret.is_empty() {
+        return;
+    }
+    // To make the finder costs as much as a tenth of the request, and hardly any value is long enough.
+    let mut finder = None;
+    let leaking: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(_, value)| value.len() >= secret.len())
+        .filter(|(_, value)| {
+            let finder = finder.get_or_insert_with(|| memchr::memmem::Finder::new(secret));
+            finder.find(value.as_bytes()).is_some()
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in leaking {
+        headers.remove(name);
     }
 }
 

@@ -5,14 +5,16 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use super::body::{Download, Upload};
-use super::exchange::{Decision, Forward, Pipeline};
+use super::call::WorkerCalls;
+use super::exchange::{Compose, Composed, Decision, Forward, Means, Pipeline};
 use super::finish::Finish;
 use super::problem::{Trouble, refuse};
 use super::received::{Received, Refusal, Source, strip_connection_fields};
-use super::send::{Outgoing, send};
-use super::serve::Worker;
+use super::send::{Hop, Outgoing, body_trouble, send};
+use super::serve::{Undone, Worker};
 
 /// An answer, and after `101 Switching Protocols` the upstream's side of the tunnel.
 pub(super) struct Answer<P: Pipeline> {
@@ -28,6 +30,7 @@ pub(super) async fn handle<P: Pipeline>(worker: &Rc<Worker<P>>, received: &Recei
     match decision {
         Decision::Answer(response) => own_answer(response, &received.method, finish),
         Decision::Forward(forward) => forward_to_upstream(worker, received, source, *forward, finish).await,
+        Decision::Compose(compose) => composed(worker, received, source, compose, finish).await,
     }
 }
 
@@ -55,6 +58,57 @@ fn replace<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut fini
     Answer { response: Response::from_parts(parts, Download::whole(bytes, finish)), tunnel: None }
 }
 
+fn troubled<P: Pipeline>(trouble: Trouble, received: &Received, mut finish: Finish<P>) -> Answer<P> {
+    let response = trouble.answer(&mut finish.exchange);
+    own_answer(response, &received.method, finish)
+}
+
+/// An answer that the gateway makes itself, out of the whole request.
+async fn composed<P: Pipeline>(
+    worker: &Rc<Worker<P>>,
+    received: &Received,
+    source: Source,
+    compose: Compose,
+    mut finish: Finish<P>,
+) -> Answer<P> {
+    if received.length.is_some_and(|length| length > compose.max_body_bytes) {
+        return troubled(Trouble::BodyTooLarge, received, finish);
+    }
+    let mut body = Bytes::new();
+    if compose.wants_body {
+        let upload = Upload::new(source, received.length, compose.max_body_bytes, compose.idle_timeout);
+        let read = upload.clone().read().await;
+        finish.outcome.request_bytes = upload.received();
+        body = match read {
+            Ok(body) => body,
+            Err(failure) => return troubled(body_trouble(failure).unwrap_or(Trouble::ClientGone), received, finish),
+        };
+    }
+    let gone = CancellationToken::new();
+    let means = Means { body, calls: Rc::new(WorkerCalls(Rc::clone(worker))), gone: gone.clone() };
+    let working = compose.work.run(means);
+    let Composed { response, failed, parts, attempts } = if compose.outlives_client {
+        let undone = Undone::begin(worker);
+        let task = tokio::task::spawn_local(async move {
+            let composed = working.await;
+            drop(undone);
+            composed
+        });
+        // The task goes on when this future is dropped, and is told.
+        let _told = gone.drop_guard();
+        match task.await {
+            Ok(composed) => composed,
+            Err(_) => return troubled(Trouble::Unsendable, received, finish),
+        }
+    } else {
+        working.await
+    };
+    finish.exchange.denied = failed;
+    finish.exchange.parts = parts;
+    finish.outcome.attempts = attempts;
+    own_answer(response, &received.method, finish)
+}
+
 async fn forward_to_upstream<P: Pipeline>(
     worker: &Rc<Worker<P>>,
     received: &Received,
@@ -62,10 +116,7 @@ async fn forward_to_upstream<P: Pipeline>(
     mut forward: Forward,
     mut finish: Finish<P>,
 ) -> Answer<P> {
-    let trouble = |trouble: Trouble, mut finish: Finish<P>| {
-        let response = trouble.answer(&mut finish.exchange);
-        own_answer(response, &received.method, finish)
-    };
+    let trouble = |trouble: Trouble, finish: Finish<P>| troubled(trouble, received, finish);
     let Some(place) = forward.upstream.admit() else { return trouble(Trouble::Busy, finish) };
     if received.length.is_some_and(|length| length > forward.max_body_bytes) {
         return trouble(Trouble::BodyTooLarge, finish);
@@ -75,7 +126,8 @@ async fn forward_to_upstream<P: Pipeline>(
         Ok(outgoing) => outgoing,
         Err(failed) => return trouble(failed, finish),
     };
-    let answered = send(worker, &forward, &outgoing, &mut finish.outcome).await;
+    let hop = Hop { upstream: &forward.upstream, head_timeout: forward.head_timeout, retry_safe: forward.retry_safe };
+    let answered = send(worker, hop, &outgoing, &mut finish.outcome).await;
     finish.outcome.request_bytes = outgoing.upload.received();
     let (mut response, lease) = match answered {
         Ok(answered) => answered,

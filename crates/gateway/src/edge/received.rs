@@ -244,6 +244,8 @@ impl Refusal {
 /// A request's body as it comes in.
 pub(super) enum Source {
     Empty,
+    /// Of a request of the gateway's own.
+    Whole(bytes::Bytes),
     H1(super::h1::Body),
     H2(hyper::body::Incoming),
 }

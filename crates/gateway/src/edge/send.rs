@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 
 use super::Scheme;
 use super::body::{BodyFailure, Upload};
-use super::exchange::{Forward, Outcome, Pipeline};
+use super::exchange::{Forward, Outbound, Outcome, Pipeline};
 use super::pool::{Lease, Sender};
 use super::problem::Trouble;
 use super::received::{Received, strip_framing};
 use super::serve::Worker;
 use super::timer::Alarm;
-use crate::upstreams::Endpoint;
+use crate::upstreams::{Endpoint, Upstream};
 
 /// A request ready to be sent, as often as need be.
 pub(super) struct Outgoing {
@@ -49,6 +49,17 @@ impl Outgoing {
             te_trailers: received.te_trailers,
             upload,
         })
+    }
+
+    /// A request of the gateway's own.
+    pub(super) fn own(outbound: Outbound) -> Result<Self, Trouble> {
+        let Outbound { method, path_and_query, mut headers, authority, body, .. } = outbound;
+        if !path_and_query.as_str().starts_with('/') {
+            return Err(Trouble::Unsendable);
+        }
+        strip_framing(&mut headers);
+        let upload = Upload::whole(body);
+        Ok(Self { method, path_and_query, headers, authority, websocket: false, te_trailers: false, upload })
     }
 
     /// For HTTP/1.1: the target is the path, `Host` names the server, the framing is our own.
@@ -103,6 +114,16 @@ impl Outgoing {
     }
 }
 
+/// Where a request goes, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Hop<'a> {
+    pub(super) upstream: &'a Arc<Upstream>,
+    /// Until the head of the answer.
+    pub(super) head_timeout: Duration,
+    /// It may be sent a second time if the first attempt got no answer (RFC 9110 §9.2.2).
+    pub(super) retry_safe: bool,
+}
+
 /// One attempt's end.
 struct Failed {
     trouble: Trouble,
@@ -116,11 +137,11 @@ struct Failed {
 /// cannot have acted on the first, or may act twice (RFC 9110 §9.2.2), and nothing of the body is lost.
 pub(super) async fn send<P: Pipeline>(
     worker: &Rc<Worker<P>>,
-    forward: &Forward,
+    hop: Hop<'_>,
     outgoing: &Outgoing,
     outcome: &mut Outcome,
 ) -> Result<(Response<Incoming>, Lease), Trouble> {
-    let upstream = &forward.upstream;
+    let upstream = hop.upstream;
     let health = &upstream.spec().health;
     let mut avoid = None;
     let mut fresh = false;
@@ -129,7 +150,7 @@ pub(super) async fn send<P: Pipeline>(
         let endpoint = upstream.pick(now_ms, avoid).ok_or(Trouble::Connect(super::connect::ConnectFailure::Name))?;
         outcome.attempts = outcome.attempts.saturating_add(1);
         outcome.endpoint = Some(Arc::clone(endpoint.label()));
-        let failed = match attempt(worker, forward, outgoing, endpoint, fresh).await {
+        let failed = match attempt(worker, hop, outgoing, endpoint, fresh).await {
             Ok((response, lease)) => {
                 match response.status() {
                     StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -147,7 +168,7 @@ pub(super) async fn send<P: Pipeline>(
         if !failed.reused || failed.trouble == Trouble::HeadTimeout {
             endpoint.failed(health, worker.clock.monotonic_ms());
         }
-        let again = failed.unsent || (forward.retry_safe && failed.trouble == Trouble::NoAnswer);
+        let again = failed.unsent || (hop.retry_safe && failed.trouble == Trouble::NoAnswer);
         if !again || !outgoing.upload.is_whole() || outcome.attempts >= 2 {
             return Err(failed.trouble);
         }
@@ -158,7 +179,7 @@ pub(super) async fn send<P: Pipeline>(
 }
 
 /// What a body's failure means for the answer; an upstream that stopped reading is not one.
-fn body_trouble(failure: BodyFailure) -> Option<Trouble> {
+pub(super) fn body_trouble(failure: BodyFailure) -> Option<Trouble> {
     match failure {
         BodyFailure::TooLarge => Some(Trouble::BodyTooLarge),
         BodyFailure::Malformed => Some(Trouble::BodyMalformed),
@@ -170,14 +191,14 @@ fn body_trouble(failure: BodyFailure) -> Option<Trouble> {
 
 async fn attempt<P: Pipeline>(
     worker: &Rc<Worker<P>>,
-    forward: &Forward,
+    hop: Hop<'_>,
     outgoing: &Outgoing,
     endpoint: &Arc<Endpoint>,
     fresh: bool,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let mut lease = worker
         .pool
-        .take(&forward.upstream, endpoint, outgoing.websocket, fresh)
+        .take(hop.upstream, endpoint, outgoing.websocket, fresh)
         .await
         .map_err(|failure| Failed { trouble: Trouble::Connect(failure), unsent: true, reused: false })?;
     let reused = lease.reused;
@@ -185,12 +206,12 @@ async fn attempt<P: Pipeline>(
         Sender::Http1(connection) => {
             let request = outgoing.http1(endpoint);
             let answer = connection.sender.try_send_request(request);
-            head_in_time(&mut connection.alarm, forward.head_timeout, &outgoing.upload, answer).await
+            head_in_time(&mut connection.alarm, hop.head_timeout, &outgoing.upload, answer).await
         }
         Sender::H2(stream) => {
             let request = outgoing.h2(endpoint).map_err(|trouble| Failed { trouble, unsent: false, reused: true })?;
             let answer = stream.sender.try_send_request(request);
-            head_in_time(&mut Alarm::default(), forward.head_timeout, &outgoing.upload, answer).await
+            head_in_time(&mut Alarm::default(), hop.head_timeout, &outgoing.upload, answer).await
         }
     };
     match answered {

@@ -163,6 +163,7 @@ pub(super) struct Worker<P> {
     pub(super) pool: Pool,
     pub(super) draining: CancellationToken,
     connections: Arc<Connections>,
+    /// Connections, and work that goes on without one.
     open: Cell<usize>,
     none_open: tokio::sync::Notify,
     date: RefCell<(i64, Bytes)>,
@@ -175,6 +176,14 @@ pub(super) struct Peer {
 }
 
 impl<P> Worker<P> {
+    fn one_less(&self) {
+        let left = self.open.get().saturating_sub(1);
+        self.open.set(left);
+        if left == 0 {
+            self.none_open.notify_one();
+        }
+    }
+
     /// The time as `Date` has it (RFC 9110 §5.6.7), made once a second.
     pub(super) fn date(&self) -> Bytes {
         let seconds = self.clock.now().seconds();
@@ -291,6 +300,22 @@ async fn connection<P: Pipeline>(
     drop(open);
 }
 
+/// Counts work that goes on without a connection among them, so that draining waits for it, too.
+pub(super) struct Undone<P>(Rc<Worker<P>>);
+
+impl<P> Undone<P> {
+    pub(super) fn begin(worker: &Rc<Worker<P>>) -> Self {
+        worker.open.set(worker.open.get().saturating_add(1));
+        Self(Rc::clone(worker))
+    }
+}
+
+impl<P> Drop for Undone<P> {
+    fn drop(&mut self) {
+        self.0.one_less();
+    }
+}
+
 /// Counts a connection among the worker's open ones.
 struct Open<P> {
     worker: Rc<Worker<P>>,
@@ -306,10 +331,6 @@ impl<P> Open<P> {
 
 impl<P> Drop for Open<P> {
     fn drop(&mut self) {
-        let left = self.worker.open.get().saturating_sub(1);
-        self.worker.open.set(left);
-        if left == 0 {
-            self.worker.none_open.notify_one();
-        }
+        self.worker.one_less();
     }
 }

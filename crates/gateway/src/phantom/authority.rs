@@ -9,6 +9,7 @@ use base::Secret;
 use base::peer::{Limits, SharedPeer};
 use base::time::SharedClock;
 use catalog::IssuerSpec;
+use integration::TokenSource;
 use jose::hash::Mac;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -36,6 +37,8 @@ pub(crate) struct World {
     pub minter: Arc<Minter>,
     pub metrics: Arc<Metrics>,
     pub book: Arc<Book>,
+    /// Of the steps of compositions.
+    pub tokens: TokenSource,
 }
 
 /// For whom a JWT is asked.

@@ -1,12 +1,13 @@
 //! What is known about a token, in the form in which requests ask for it: parsed once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base::Time;
 use base::event::Revoked;
 use base::scope::Scopes;
 use bytes::Bytes;
 use http::HeaderValue;
+use integration::Claims;
 use serde_json::{Map, Value};
 
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Facts {
     /// The JWT alone, so that it can be kept from going back to the client.
     pub jwt: Option<Bytes>,
     pub claims: Map<String, Value>,
+    /// The same for expressions, at first need.
+    readable: OnceLock<Claims>,
     /// Sorted.
     pub scopes: Box<[Box<str>]>,
     pub client_id: Option<Arc<str>>,
@@ -59,7 +62,13 @@ impl Facts {
             expires: claims.get("exp").and_then(Value::as_i64).map(Time::from_seconds),
             subjects: subjects.into_iter().flatten().collect(),
             claims,
+            readable: OnceLock::new(),
         }
+    }
+
+    /// The claims as expressions read them.
+    pub fn readable(&self) -> Claims {
+        self.readable.get_or_init(|| Claims::from(Value::Object(self.claims.clone()))).clone()
     }
 
     pub fn has_scope(&self, scope: &str) -> bool {

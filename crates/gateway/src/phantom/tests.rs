@@ -139,6 +139,7 @@ impl Play {
         let peer: Arc<Services> = Arc::clone(&services);
         let world = World {
             book: Arc::default(),
+            tokens: integration::TokenSource::new(Arc::clone(&peer) as _, clock.shared(), 8),
             peer,
             clock: clock.shared(),
             runtime: tokio::runtime::Handle::current(),

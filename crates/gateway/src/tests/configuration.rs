@@ -17,6 +17,20 @@ async fn a_bad_set_is_refused_whole_and_the_last_good_one_goes_on() {
         RESOURCES.replace("http://127.0.0.1:9000", "http://127.0.0.1:0"),
         format!("{RESOURCES}---\nkind: ["),
         format!("{RESOURCES}---\nkind: Composition\nname: both\nspec: {{}}\n"),
+        // The same requests as a route, and a route's name.
+        format!(
+            "{RESOURCES}---\nkind: Composition\nname: both\nspec: {{ match: {{ path: '/orders/{{n}}', methods: [GET] }}, auth: none, output: {{}} }}\n"
+        ),
+        format!(
+            "{RESOURCES}---\nkind: Composition\nname: public\nspec: {{ match: {{ path: /other }}, auth: none, output: {{}} }}\n"
+        ),
+        // A step to nowhere, and a secret that is not there.
+        format!(
+            "{RESOURCES}---\nkind: Composition\nname: both\nspec: {{ match: {{ path: /both }}, auth: none, steps: [{{ name: a, request: {{ service: nobody, path: / }} }}], output: {{}} }}\n"
+        ),
+        format!(
+            "{RESOURCES}---\nkind: Composition\nname: both\nspec: {{ match: {{ path: /both }}, auth: none, tokens: {{ t: {{ url: 'http://issuer.test/token', as: g, secret: file:missing }} }}, output: {{}} }}\n"
+        ),
         "kind: Issuer\nname: main\nspec:\n".to_owned(),
         String::new(),
         "# nothing yet\n".to_owned(),

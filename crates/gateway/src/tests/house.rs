@@ -2,21 +2,23 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base::Clock;
 use base::peer::{Limits, Peer, PeerError};
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use integration::CallError;
 use jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::ManualClock;
 use tokio::sync::{Notify, watch};
 
-use crate::edge::{Decision, Exchange, Forward, Head, Headers, Outcome, Pipeline, Scheme};
+use crate::edge::{Calls, Decision, Exchange, Forward, Head, Headers, Means, Outbound, Outcome, Pipeline, Scheme};
 use crate::{Gateway, GatewayConfig};
 
 pub const ISSUER: &str = "http://issuer.test";
@@ -297,6 +299,19 @@ impl House {
                 exchange.dress(response.headers_mut());
                 Err(response)
             }
+            Decision::Compose(compose) => {
+                let means = Means {
+                    body: Bytes::new(),
+                    calls: Rc::new(NoCalls),
+                    gone: tokio_util::sync::CancellationToken::new(),
+                };
+                let composed = compose.work.run(means).await;
+                exchange.denied = composed.failed;
+                exchange.parts = composed.parts;
+                let mut response = composed.response;
+                exchange.dress(response.headers_mut());
+                Err(response)
+            }
         };
         let status = result.as_ref().map_or_else(Response::status, |_| StatusCode::OK);
         let result = match self.gateway.answering(&mut exchange, status) {
@@ -311,6 +326,15 @@ impl House {
             Outcome { status, request_bytes: 0, response_bytes: 0, endpoint: None, attempts: 1, broken_off: false };
         self.gateway.finished(&exchange, &outcome);
         Sent { exchange, result }
+    }
+}
+
+/// The house has no backends.
+struct NoCalls;
+
+impl Calls for NoCalls {
+    fn call(&self, _: Outbound) -> LocalBoxFuture<'_, Result<Response<Bytes>, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::Unreachable)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod caching;
+mod compositions;
 mod configuration;
 mod flow;
 mod forging;

@@ -7,8 +7,7 @@ mod tests;
 use std::collections::HashSet;
 
 use catalog::{
-    AnswerSpec, CompositionSpec, Fault, PartialSpec, Pattern, ReportWhen, Resource, Snapshot, StepSpec,
-    did_you_mean,
+    AnswerSpec, CompositionSpec, Fault, PartialSpec, Pattern, ReportWhen, Resource, Snapshot, StepSpec, did_you_mean,
 };
 use expression::{Document, Expression, Names, Template};
 use http::StatusCode;

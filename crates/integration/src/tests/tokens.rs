@@ -114,13 +114,11 @@ fn echo(turns: usize) -> Script {
 }
 
 fn runner(authority: &Arc<Authority>, script: &Script, hands: &Hands, entries: usize) -> Runner<Script> {
-    let endpoint = TokenEndpoint {
-        url: "http://sts/token".into(),
-        client_id: "gate way".into(),
-        secret: Secret::from("s:3"),
-    };
+    let endpoint =
+        TokenEndpoint { url: "http://sts/token".into(), client_id: "gate way".into(), secret: Secret::from("s:3") };
     let endpoints = HashMap::from([("sts".to_owned(), endpoint)]);
-    let tokens = TokenSource::new(Arc::new(Shared(Arc::clone(authority))), hands.clock.shared(), entries).with(endpoints);
+    let tokens =
+        TokenSource::new(Arc::new(Shared(Arc::clone(authority))), hands.clock.shared(), entries).with(endpoints);
     Runner { caller: script.clone(), tokens, timer: hands.timer() }
 }
 

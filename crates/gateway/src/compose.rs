@@ -182,7 +182,7 @@ impl Job {
     async fn compose(mut self: Box<Self>, means: Means) -> Composed {
         let Means { body, calls, gone } = means;
         if let Err(refused) = self.take_body(&body) {
-            return refused;
+            return *refused;
         }
         let live = Arc::clone(&self.live);
         let caller = StepCaller { live: &live, calls, authority: self.authority.take(), sent: Cell::new(0) };
@@ -215,7 +215,7 @@ impl Job {
     }
 
     /// The body as JSON, if the composition reads it.
-    fn take_body(&mut self, body: &[u8]) -> Result<(), Composed> {
+    fn take_body(&mut self, body: &[u8]) -> Result<(), Box<Composed>> {
         if body.is_empty() {
             return Ok(());
         }
@@ -245,10 +245,10 @@ impl Job {
         }
     }
 
-    fn refused(&self, status: StatusCode, slug: &'static str, title: &str, detail: &str) -> Composed {
+    fn refused(&self, status: StatusCode, slug: &'static str, title: &str, detail: &str) -> Box<Composed> {
         let problem = Problem::new(status, slug, title).detail(detail).request_id(self.request_id.as_str());
         let response = problem.into_response::<Vec<u8>>().map(Bytes::from);
-        Composed { response, failed: Some(slug), parts: None, attempts: 0 }
+        Box::new(Composed { response, failed: Some(slug), parts: None, attempts: 0 })
     }
 }
 

@@ -136,10 +136,10 @@ impl Play {
             state: Mutex::new([state.clone(), state]),
         });
         let folder = tempfile::tempdir().unwrap();
-        let peer: Arc<Services> = Arc::clone(&services);
+        let peer: base::peer::SharedPeer = Arc::<Services>::clone(&services);
         let world = World {
             book: Arc::default(),
-            tokens: integration::TokenSource::new(Arc::clone(&peer) as _, clock.shared(), 8),
+            tokens: integration::TokenSource::new(Arc::clone(&peer), clock.shared(), 8),
             peer,
             clock: clock.shared(),
             runtime: tokio::runtime::Handle::current(),

@@ -8,8 +8,10 @@ use cedar_policy::{Authorizer, Policy, PolicyId, Schema, ValidationMode, Validat
 use serde::Serialize;
 
 use crate::condition::{self, Clause};
+use crate::decide::next_number;
 use crate::fault::{Fault, Faults, position};
 use crate::height::{self, Grammar};
+use crate::quick::{self, Literals};
 use crate::schema;
 use crate::shape::Shapes;
 use crate::slices::Slices;
@@ -26,6 +28,9 @@ pub struct PolicySet {
     pub(crate) slices: Slices,
     pub(crate) authorizer: Authorizer,
     pub(crate) policies: BTreeMap<PolicyId, Compiled>,
+    pub(crate) literals: Literals,
+    /// No other set has it.
+    pub(crate) number: u64,
     warnings: Vec<Fault>,
 }
 
@@ -100,9 +105,16 @@ impl PolicySet {
             return Err(Faults(read.faults));
         }
         let warnings = validate(&schema, source, &read)?;
-        let slices = Slices::new(&schema, &shapes, read.policies.values().map(|compiled| &compiled.policy))
+        let mut literals = Literals::default();
+        let sliced = read.policies.values().map(|compiled| {
+            let program = quick::program(&compiled.policy, &compiled.info, &shapes, &mut literals);
+            (&compiled.policy, program.map(Arc::new))
+        });
+        let sliced: Vec<_> = sliced.collect();
+        let slices = Slices::new(&schema, &shapes, &mut literals, &sliced)
             .map_err(|error| Faults(vec![Fault::of_file("policies", error)]))?;
-        Ok(Self { shapes, limits, slices, authorizer: Authorizer::new(), policies: read.policies, warnings })
+        let (authorizer, number) = (Authorizer::new(), next_number());
+        Ok(Self { shapes, limits, slices, authorizer, policies: read.policies, literals, number, warnings })
     }
 
     pub fn len(&self) -> usize {

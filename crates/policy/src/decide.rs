@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::Time;
 use cedar_policy::{Context, Entities, EntityUid, Request};
@@ -9,18 +10,21 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::compile::{PolicyInfo, PolicySet};
-use crate::directory::{Directory, make, member_of};
+use crate::directory::{Directory, Made, make, member_of};
 use crate::fault::Misfit;
 use crate::question::{EntityRef, Party, Question};
 use crate::shape::Intake;
 use crate::slices::Slice;
 use crate::source::Effect;
+use crate::value::{Members, expressions};
 
 /// Policies and the entities they are about. Cheap to clone; changes come as a new one.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) policies: Arc<PolicySet>,
     pub(crate) directory: Arc<Directory>,
+    /// No other engine has it.
+    pub(crate) number: u64,
 }
 
 /// May it be done, and who says so.
@@ -64,6 +68,17 @@ impl Verdict {
 impl Decision {
     pub(crate) fn failed(errors: Vec<String>) -> Self {
         Self { allow: false, verdict: Verdict::Failed, reasons: Vec::new(), errors }
+    }
+
+    /// From the policies that apply.
+    pub(crate) fn of(permits: Vec<Arc<PolicyInfo>>, forbids: Vec<Arc<PolicyInfo>>) -> Self {
+        let (allow, verdict, mut reasons) = match (forbids.is_empty(), permits.is_empty()) {
+            (false, _) => (false, Verdict::Forbidden, forbids),
+            (true, false) => (true, Verdict::Permitted, permits),
+            (true, true) => (false, Verdict::NotPermitted, Vec::new()),
+        };
+        reasons.sort_by(|a, b| a.id.cmp(&b.id));
+        Self { allow, verdict, reasons, errors: Vec::new() }
     }
 
     /// What to tell the person concerned, by `@reason` of the policies that decided.
@@ -119,12 +134,12 @@ pub(crate) struct Asked<'a> {
 
 impl Engine {
     pub fn new(policies: Arc<PolicySet>, directory: Arc<Directory>) -> Self {
-        Self { policies, directory }
+        Self { policies, directory, number: next_number() }
     }
 
     /// With policies alone.
     pub fn of(policies: PolicySet) -> Self {
-        Self { policies: Arc::new(policies), directory: Arc::default() }
+        Self::new(Arc::new(policies), Arc::default())
     }
 
     pub fn policies(&self) -> &Arc<PolicySet> {
@@ -164,13 +179,7 @@ impl Engine {
             errors.sort();
             return Decision::failed(errors);
         }
-        let (allow, verdict, mut reasons) = match (forbids.is_empty(), permits.is_empty()) {
-            (false, _) => (false, Verdict::Forbidden, forbids),
-            (true, false) => (true, Verdict::Permitted, permits),
-            (true, true) => (false, Verdict::NotPermitted, Vec::new()),
-        };
-        reasons.sort_by(|a, b| a.id.cmp(&b.id));
-        Decision { allow, verdict, reasons, errors }
+        Decision::of(permits, forbids)
     }
 
     /// Puts the question into the schema's types and gathers the entities that it can reach.
@@ -192,6 +201,7 @@ impl Engine {
         self.know_device(&mut given);
         let mut intake = Intake { shapes: &policies.shapes, depth: policies.limits.depth, named: Vec::new() };
         let members = intake.members(&deed.context, &given, "context", 0)?;
+        let members = expressions(&members, &policies.shapes.symbols);
         let context = Context::from_pairs(members).map_err(|_| Misfit("`context` cannot be evaluated".to_owned()))?;
 
         let mut from = intake.named;
@@ -219,7 +229,7 @@ impl Engine {
     }
 
     /// A device that the organisation has stored is what the organisation says it is.
-    fn know_device(&self, given: &mut Map<String, Value>) {
+    pub(crate) fn know_device(&self, given: &mut Map<String, Value>) {
         let Some(Value::Object(device)) = given.get_mut("device") else { return };
         let Some(id) = device.get("id").and_then(Value::as_str).map(str::to_owned) else { return };
         let Ok(uid) = self.policies.shapes.uid("Device", &id) else { return };
@@ -231,7 +241,7 @@ impl Engine {
     }
 
     /// An entity and everything it is a member of, directly or not.
-    fn gather(&self, uid: &EntityUid, parents: &HashSet<EntityUid>, anchors: &mut HashSet<EntityUid>) {
+    pub(crate) fn gather(&self, uid: &EntityUid, parents: &HashSet<EntityUid>, anchors: &mut HashSet<EntityUid>) {
         anchors.insert(uid.clone());
         let mut open: Vec<&EntityUid> = parents.iter().collect();
         while let Some(parent) = open.pop() {
@@ -243,15 +253,15 @@ impl Engine {
         }
     }
 
-    fn party(&self, party: &Party, path: &str) -> Result<Entered, Misfit> {
+    pub(crate) fn party(&self, party: &Party, path: &str) -> Result<Entered, Misfit> {
         let policies = &*self.policies;
         let (name, kind) = policies.shapes.kind(&party.kind)?;
         let uid = policies.shapes.uid(name, &party.id)?;
         let known = self.directory.entries.get(&uid);
         if let (true, Some(entry)) = (party.properties.is_empty(), known) {
             let entry = entry.clone();
-            let (parents, named) = (entry.parents.clone(), entry.named.clone());
-            return Ok(Entered { uid, entity: entry.entity.clone(), parents, named });
+            let (parents, named, values) = (entry.parents.clone(), entry.named.clone(), entry.values.clone());
+            return Ok(Entered { uid, entity: entry.entity.clone(), parents, named, values });
         }
         let mut parents = known.map(|entry| entry.parents.clone()).unwrap_or_default();
         for (property, target) in MEMBERSHIPS {
@@ -277,9 +287,15 @@ impl Engine {
         if let Some(entry) = known {
             attributes.extend(entry.attributes.clone());
         }
-        let (entity, named) = make(policies, kind, uid.clone(), &attributes, parents.clone(), path)?;
-        Ok(Entered { uid, entity, parents, named })
+        let Made { entity, values, named } = make(policies, kind, uid.clone(), &attributes, parents.clone(), path)?;
+        Ok(Entered { uid, entity, parents, named, values })
     }
+}
+
+/// Sets of policies and engines are told apart by number.
+pub(crate) fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Properties of a subject or resource that say what it is a member of, unless the schema declares an
@@ -287,15 +303,16 @@ impl Engine {
 const MEMBERSHIPS: &[(&str, &str)] = &[("groups", "Group"), ("roles", "Role"), ("api", "Api")];
 
 #[derive(Clone)]
-struct Entered {
-    uid: EntityUid,
+pub(crate) struct Entered {
+    pub uid: EntityUid,
     entity: cedar_policy::Entity,
-    parents: HashSet<EntityUid>,
-    named: Vec<EntityUid>,
+    pub parents: HashSet<EntityUid>,
+    pub named: Vec<EntityUid>,
+    pub values: Members,
 }
 
 /// As the type `Time` of the base schema.
-fn time(now: Time) -> Value {
+pub(crate) fn time(now: Time) -> Value {
     let seconds = now.seconds();
     let days = seconds.div_euclid(86_400);
     // 1970-01-01 was a Thursday.

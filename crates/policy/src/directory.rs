@@ -1,7 +1,7 @@
 //! The entities that are known beforehand: users with their groups and roles, devices, APIs, records.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Entity, EntityUid};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use crate::compile::PolicySet;
 use crate::fault::Misfit;
 use crate::question::EntityRef;
+use crate::quick::Thing;
 use crate::shape::{Intake, Kind, Shapes};
+use crate::value::{Members, expressions};
 
 /// An entity as people write it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,10 @@ pub struct EntitySpec {
 #[derive(Debug, Default)]
 pub struct Directory {
     pub(crate) entries: HashMap<EntityUid, Arc<Entry>>,
+    /// The number of the policies that it was made for.
+    pub(crate) of: u64,
+    /// Some are members of each other in a circle.
+    pub(crate) circular: bool,
 }
 
 #[derive(Debug)]
@@ -39,6 +45,9 @@ pub(crate) struct Entry {
     pub parents: HashSet<EntityUid>,
     /// Entities that its attributes name.
     pub named: Vec<EntityUid>,
+    pub values: Members,
+    /// For quick decisions, made when it is first needed.
+    pub thing: OnceLock<Option<Arc<Thing>>>,
 }
 
 impl Directory {
@@ -60,7 +69,34 @@ impl Directory {
                 Err(misfit) => faults.push(format!("`{}` `{}`: {misfit}", spec.kind, spec.id)),
             }
         }
+        directory.of = policies.number;
+        directory.circular = directory.has_circle();
         if faults.is_empty() { Ok(directory) } else { Err(faults) }
+    }
+
+    /// Takes away what is a member of nothing that is left, until nothing more goes.
+    fn has_circle(&self) -> bool {
+        let mut open: HashMap<&EntityUid, usize> = HashMap::with_capacity(self.entries.len());
+        let mut members: HashMap<&EntityUid, Vec<&EntityUid>> = HashMap::new();
+        for (uid, entry) in &self.entries {
+            let parents = entry.parents.iter().filter(|parent| self.entries.contains_key(*parent));
+            let count = parents.map(|parent| members.entry(parent).or_default().push(uid)).count();
+            open.insert(uid, count);
+        }
+        let mut free: Vec<&EntityUid> = open.iter().filter(|(_, count)| **count == 0).map(|(uid, _)| *uid).collect();
+        let mut gone = 0_usize;
+        while let Some(uid) = free.pop() {
+            gone += 1;
+            for member in members.get(uid).into_iter().flatten() {
+                if let Some(count) = open.get_mut(member) {
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        free.push(member);
+                    }
+                }
+            }
+        }
+        gone < self.entries.len()
     }
 
     pub fn len(&self) -> usize {
@@ -110,8 +146,9 @@ fn entry(policies: &PolicySet, spec: &EntitySpec) -> Result<(EntityUid, Entry), 
         parents.insert(member_of(shapes, name, kind, parent)?);
     }
     let uid = shapes.uid(name, &spec.id)?;
-    let (entity, named) = make(policies, kind, uid.clone(), &spec.attributes, parents.clone(), "attributes")?;
-    Ok((uid, Entry { entity, attributes: spec.attributes.clone(), parents, named }))
+    let made = make(policies, kind, uid.clone(), &spec.attributes, parents.clone(), "attributes")?;
+    let (attributes, thing) = (spec.attributes.clone(), OnceLock::new());
+    Ok((uid, Entry { entity: made.entity, attributes, parents, named: made.named, values: made.values, thing }))
 }
 
 /// The parent, if the schema lets this type be its member.
@@ -130,10 +167,18 @@ pub(crate) fn make(
     attributes: &Map<String, Value>,
     parents: HashSet<EntityUid>,
     path: &str,
-) -> Result<(Entity, Vec<EntityUid>), Misfit> {
+) -> Result<Made, Misfit> {
     let mut intake = Intake { shapes: &policies.shapes, depth: policies.limits.depth, named: Vec::new() };
-    let members = intake.members(&kind.attributes, attributes, path, 0)?;
-    let entity = Entity::new(uid, members.into_iter().collect(), parents)
+    let values = intake.members(&kind.attributes, attributes, path, 0)?;
+    let expressions = expressions(&values, &policies.shapes.symbols);
+    let entity = Entity::new(uid, expressions.into_iter().collect(), parents)
         .map_err(|_| Misfit(format!("`{path}` cannot be evaluated")))?;
-    Ok((entity, intake.named))
+    Ok(Made { entity, values, named: intake.named })
+}
+
+/// An entity in both forms.
+pub(crate) struct Made {
+    pub entity: Entity,
+    pub values: Members,
+    pub named: Vec<EntityUid>,
 }

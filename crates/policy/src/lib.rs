@@ -14,12 +14,14 @@ mod explain;
 mod fault;
 mod height;
 mod question;
+mod quick;
 mod schema;
 mod shape;
 mod slices;
 mod snapshot;
 mod source;
 mod suite;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use directory::{Directory, EntitySpec};
 pub use explain::{Condition, Considered, Explanation, Outcome};
 pub use fault::{Fault, Faults, Misfit};
 pub use question::{Action, Authentication, CallFacts, Device, EntityRef, HttpRequest, Network, Party, Question};
+pub use quick::{Call, Caller, Target};
 pub use schema::BASE_SCHEMA;
 pub use shape::same_type;
 pub use snapshot::Snapshot;

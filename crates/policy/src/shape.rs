@@ -4,12 +4,12 @@
 //! out, since no checked policy can read it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 use serde_json::{Map, Value};
 
 use crate::fault::Misfit;
+use crate::value::{self, Members, Range};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Shape {
@@ -29,6 +29,44 @@ pub(crate) struct Record(pub BTreeMap<String, Member>);
 pub(crate) struct Member {
     pub shape: Shape,
     pub required: bool,
+    /// The number of its name.
+    pub symbol: u32,
+}
+
+/// The names of all members that a schema declares, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Symbols {
+    numbers: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl Symbols {
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    pub fn name(&self, number: u32) -> &str {
+        usize::try_from(number).ok().and_then(|at| self.names.get(at)).map_or("", String::as_str)
+    }
+
+    fn number(&mut self, record: &mut Record) {
+        for (name, member) in &mut record.0 {
+            let next = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+            member.symbol = *self.numbers.entry(name.clone()).or_insert_with(|| {
+                self.names.push(name.clone());
+                next
+            });
+            self.within(&mut member.shape);
+        }
+    }
+
+    fn within(&mut self, shape: &mut Shape) {
+        match shape {
+            Shape::Record(record) => self.number(record),
+            Shape::Set(element) => self.within(element),
+            _ => {}
+        }
+    }
 }
 
 /// An entity type of the schema.
@@ -54,6 +92,7 @@ pub(crate) struct Deed {
 pub(crate) struct Shapes {
     pub kinds: HashMap<String, Kind>,
     pub deeds: HashMap<String, Deed>,
+    pub symbols: Symbols,
     /// Spellings of other systems: `user` for `User`, `patient-record` for `PatientRecord`.
     spellings: HashMap<String, Option<String>>,
 }
@@ -89,6 +128,12 @@ impl Shapes {
                 };
                 shapes.deeds.insert(qualified(space, id), deed);
             }
+        }
+        for record in shapes.kinds.values_mut().map(|kind| &mut kind.attributes) {
+            shapes.symbols.number(record);
+        }
+        for record in shapes.deeds.values_mut().map(|deed| &mut deed.context) {
+            shapes.symbols.number(record);
         }
         for name in shapes.kinds.keys() {
             let entry = shapes.spellings.entry(spelling(name)).or_insert_with(|| Some(name.clone()));
@@ -135,45 +180,51 @@ impl Intake<'_> {
         given: &Map<String, Value>,
         path: &str,
         depth: usize,
-    ) -> Result<Vec<(String, RestrictedExpression)>, Misfit> {
+    ) -> Result<Members, Misfit> {
+        self.some_members(record, given, path, depth, |_| true)
+    }
+
+    /// As [`Intake::members`], of those whose name passes.
+    pub fn some_members(
+        &mut self,
+        record: &Record,
+        given: &Map<String, Value>,
+        path: &str,
+        depth: usize,
+        passes: impl Fn(&str) -> bool,
+    ) -> Result<Members, Misfit> {
         let mut out = Vec::with_capacity(record.0.len());
-        for (name, member) in &record.0 {
+        for (name, member) in record.0.iter().filter(|(name, _)| passes(name)) {
             let value = match (given.get(name).filter(|value| !value.is_null()), &member.shape) {
                 (Some(value), shape) => self.value(shape, value, &Path(path, name), depth)?,
                 (None, _) if !member.required => continue,
                 // Nobody has to write an empty object where all its members may be missing.
                 (None, Shape::Record(inner)) => {
                     let inner = self.members(inner, &Map::new(), &Path(path, name).to_string(), depth + 1)?;
-                    record_of(inner)?
+                    value::Value::Record(inner.into())
                 }
                 (None, _) => return Err(Misfit(format!("`{}` is missing", Path(path, name)))),
             };
-            out.push((name.clone(), value));
+            out.push((member.symbol, value));
         }
         Ok(out)
     }
 
-    fn value(
-        &mut self,
-        shape: &Shape,
-        value: &Value,
-        path: &Path<'_>,
-        depth: usize,
-    ) -> Result<RestrictedExpression, Misfit> {
+    fn value(&mut self, shape: &Shape, value: &Value, path: &Path<'_>, depth: usize) -> Result<value::Value, Misfit> {
         if depth > self.depth {
             return Err(Misfit(format!("`{path}` is nested too deeply")));
         }
         let wrong = |what: &str| Misfit(format!("`{path}` is not {what}"));
         match shape {
-            Shape::Bool => value.as_bool().map(RestrictedExpression::new_bool).ok_or_else(|| wrong("true or false")),
-            Shape::Long => value.as_i64().map(RestrictedExpression::new_long).ok_or_else(|| wrong("a whole number")),
+            Shape::Bool => value.as_bool().map(value::Value::Bool).ok_or_else(|| wrong("true or false")),
+            Shape::Long => value.as_i64().map(value::Value::Long).ok_or_else(|| wrong("a whole number")),
             Shape::Text => {
                 let text = value.as_str().ok_or_else(|| wrong("a text"))?;
-                Ok(RestrictedExpression::new_string(text.to_owned()))
+                Ok(value::Value::Text(text.into()))
             }
             Shape::Address => {
-                let text = value.as_str().and_then(address).ok_or_else(|| wrong("an IP address"))?;
-                Ok(RestrictedExpression::new_ip(text))
+                let range = value.as_str().and_then(Range::parse).ok_or_else(|| wrong("an IP address"))?;
+                Ok(value::Value::Range(range))
             }
             Shape::Entity(name) => {
                 let id = match value {
@@ -183,16 +234,16 @@ impl Intake<'_> {
                 };
                 let uid = self.shapes.uid(name, id)?;
                 self.named.push(uid.clone());
-                Ok(RestrictedExpression::new_entity_uid(uid))
+                Ok(value::Value::Entity(uid))
             }
             Shape::Set(element) => {
                 let values = value.as_array().ok_or_else(|| wrong("a list"))?;
                 let values = values.iter().map(|value| self.value(element, value, path, depth + 1));
-                Ok(RestrictedExpression::new_set(values.collect::<Result<Vec<_>, _>>()?))
+                Ok(value::Value::Set(values.collect::<Result<Vec<_>, _>>()?.into()))
             }
             Shape::Record(record) => {
                 let object = value.as_object().ok_or_else(|| wrong("an object"))?;
-                record_of(self.members(record, object, &path.to_string(), depth + 1)?)
+                Ok(value::Value::Record(self.members(record, object, &path.to_string(), depth + 1)?.into()))
             }
         }
     }
@@ -204,10 +255,6 @@ impl Intake<'_> {
     }
 }
 
-fn record_of(members: Vec<(String, RestrictedExpression)>) -> Result<RestrictedExpression, Misfit> {
-    RestrictedExpression::new_record(members).map_err(|_| Misfit("an object names a member twice".to_owned()))
-}
-
 /// Where a value stands, written only when something is wrong with it.
 struct Path<'a>(&'a str, &'a str);
 
@@ -215,18 +262,6 @@ impl std::fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
-}
-
-/// An address in its one form (an IPv4 address mapped into IPv6 is that IPv4 address), or a range.
-fn address(text: &str) -> Option<String> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(address.to_canonical().to_string());
-    }
-    let (address, bits) = text.split_once('/')?;
-    let address = address.parse::<IpAddr>().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.parse::<u8>().ok().filter(|bits| *bits <= most)?;
-    Some(text.to_owned())
 }
 
 /// The common types of a schema.
@@ -261,7 +296,7 @@ impl Common<'_> {
                 for (name, member) in members(spec, "attributes") {
                     let required = member.get("required").and_then(Value::as_bool).unwrap_or(true);
                     let shape = self.shape(space, member, depth + 1)?;
-                    record.0.insert(name.clone(), Member { shape, required });
+                    record.0.insert(name.clone(), Member { shape, required, symbol: 0 });
                 }
                 Ok(Shape::Record(record))
             }

@@ -7,12 +7,14 @@
 //! the answers is the answer of the whole.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use cedar_policy::{
     ActionConstraint, Entities, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
     ResourceConstraint, Schema,
 };
 
+use crate::quick::{Literals, Program, Quick};
 use crate::shape::Shapes;
 
 #[derive(Debug, Default)]
@@ -29,6 +31,7 @@ pub(crate) struct Slice {
     pub at: HashMap<EntityUid, PolicySet>,
     /// All of them, in order of their ids, for explanations.
     pub ids: Vec<PolicyId>,
+    pub quick: Quick,
 }
 
 /// The scope of a policy at one side: the type and the entity it is bound to.
@@ -39,15 +42,16 @@ struct Bound {
 }
 
 impl Slices {
-    pub fn new<'a>(
+    pub fn new(
         schema: &Schema,
         shapes: &Shapes,
-        policies: impl Iterator<Item = &'a Policy>,
+        literals: &mut Literals,
+        policies: &[(&Policy, Option<Arc<Program>>)],
     ) -> Result<Self, String> {
         let actions = schema.action_entities().map_err(|error| error.to_string())?;
         let mut slices = Self::default();
-        let policies: Vec<(&Policy, Bound, Bound)> =
-            policies.map(|policy| (policy, principal(policy), resource(policy))).collect();
+        let policies: Vec<(&Policy, Bound, Bound, &Option<Arc<Program>>)> =
+            policies.iter().map(|(policy, program)| (*policy, principal(policy), resource(policy), program)).collect();
         for deed in shapes.deeds.values() {
             let mut places = HashMap::new();
             let here: Vec<_> = policies
@@ -59,10 +63,12 @@ impl Slices {
                     let (Some(from), Some(to)) = (shapes.kinds.get(principal), shapes.kinds.get(resource)) else {
                         continue;
                     };
-                    let fitting = here.iter().filter(|(_, who, what)| who.allows(&from.name) && what.allows(&to.name));
-                    let slice = Slice::new(
-                        fitting.map(|(policy, who, what)| (*policy, what.anchor.as_ref().or(who.anchor.as_ref()))),
-                    )?;
+                    let fitting =
+                        here.iter().filter(|(_, who, what, _)| who.allows(&from.name) && what.allows(&to.name));
+                    let placed = fitting.map(|(policy, who, what, program)| {
+                        (*policy, what.anchor.as_ref().or(who.anchor.as_ref()), *program)
+                    });
+                    let slice = Slice::new(placed, literals)?;
                     places.insert((from.name.clone(), to.name.clone()), slice);
                 }
             }
@@ -72,16 +78,25 @@ impl Slices {
         Ok(slices)
     }
 
+    /// Of every pair of types.
+    pub fn of_action(&self, action: &EntityUid) -> impl Iterator<Item = &Slice> + Clone {
+        self.places.get(action).into_iter().flat_map(|places| places.values())
+    }
+
     pub fn find(&self, action: &EntityUid, principal: &EntityTypeName, resource: &EntityTypeName) -> Option<&Slice> {
         self.places.get(action)?.get(&(principal.clone(), resource.clone()))
     }
 }
 
 impl Slice {
-    fn new<'a>(policies: impl Iterator<Item = (&'a Policy, Option<&'a EntityUid>)>) -> Result<Self, String> {
+    fn new<'a>(
+        policies: impl Iterator<Item = (&'a Policy, Option<&'a EntityUid>, &'a Option<Arc<Program>>)>,
+        literals: &mut Literals,
+    ) -> Result<Self, String> {
         let mut slice = Self::default();
         let mut ids = BTreeMap::new();
-        for (policy, anchor) in policies {
+        for (policy, anchor, program) in policies {
+            slice.quick.put(anchor.map(|anchor| literals.number(anchor)), program.as_ref());
             let set = match anchor {
                 Some(anchor) => slice.at.entry(anchor.clone()).or_default(),
                 None => &mut slice.anywhere,

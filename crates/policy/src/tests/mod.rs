@@ -4,6 +4,7 @@ mod explaining;
 mod faults;
 mod fitting;
 mod properties;
+mod quick;
 mod rules;
 mod suites;
 

@@ -1,0 +1,378 @@
+//! One walk through a program. Whatever Cedar would call an error ends it with [`Unsure`]: then Cedar decides,
+//! and says it in its own words.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use cedar_policy::EntityUid;
+
+use super::Thing;
+use super::expr::{Expr, Piece, Program, Scope, Test};
+use crate::directory::Directory;
+use crate::value::{Members, Value, member};
+
+/// Cedar is to be asked.
+#[derive(Debug)]
+pub(crate) struct Unsure;
+
+pub(crate) struct Walk<'a> {
+    pub principal: &'a Arc<Thing>,
+    pub resource: &'a Arc<Thing>,
+    /// Of the caller, and of this call; a name is in one of them at most.
+    pub context: [&'a Members; 2],
+    pub directory: &'a Directory,
+    pub literals: &'a super::literals::Literals,
+}
+
+/// A value, or an entity that the question has gathered.
+enum Found<'a> {
+    Value(Cow<'a, Value>),
+    Entity(&'a EntityUid, Option<u32>),
+    Thing(&'a Arc<Thing>),
+}
+
+type Outcome<'a> = Result<Found<'a>, Unsure>;
+
+impl Found<'_> {
+    fn is_true(&self) -> Result<bool, Unsure> {
+        match self {
+            Self::Value(value) => match value.as_ref() {
+                Value::Bool(value) => Ok(*value),
+                _ => Err(Unsure),
+            },
+            _ => Err(Unsure),
+        }
+    }
+
+    fn number(&self) -> Result<i64, Unsure> {
+        match self {
+            Self::Value(value) => match value.as_ref() {
+                Value::Long(value) => Ok(*value),
+                _ => Err(Unsure),
+            },
+            _ => Err(Unsure),
+        }
+    }
+
+    fn uid(&self) -> Option<&EntityUid> {
+        match self {
+            Self::Value(value) => match value.as_ref() {
+                Value::Entity(uid) => Some(uid),
+                _ => None,
+            },
+            Self::Entity(uid, _) => Some(uid),
+            Self::Thing(thing) => Some(&thing.uid),
+        }
+    }
+
+    fn equals(&self, other: &Self) -> bool {
+        match (self.uid(), other.uid()) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => match (self, other) {
+                (Self::Value(one), Self::Value(other)) => same(one, other),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        match self {
+            Self::Value(value) => value.as_ref().clone(),
+            Self::Entity(uid, _) => Value::Entity((*uid).clone()),
+            Self::Thing(thing) => Value::Entity(thing.uid.clone()),
+        }
+    }
+}
+
+/// Sets are equal if each is in the other; the order of records means nothing.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Set(one), Value::Set(other)) => subset(one, other) && subset(other, one),
+        (Value::Record(one), Value::Record(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| member(other, *name).is_some_and(|twin| same(value, twin)))
+        }
+        _ => one == other,
+    }
+}
+
+fn subset(one: &[Value], other: &[Value]) -> bool {
+    one.iter().all(|value| other.iter().any(|twin| same(value, twin)))
+}
+
+impl<'a> Walk<'a> {
+    pub fn applies(&self, program: &'a Program) -> Result<bool, Unsure> {
+        if !fits(&program.principal, self.principal) || !fits(&program.resource, self.resource) {
+            return Ok(false);
+        }
+        for condition in &program.conditions {
+            if !self.eval(condition)?.is_true()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn eval(&self, expr: &'a Expr) -> Outcome<'a> {
+        Ok(match expr {
+            Expr::Value(value) => Found::Value(Cow::Borrowed(value)),
+            Expr::Named(uid, number) => Found::Entity(uid, Some(*number)),
+            Expr::Principal => Found::Thing(self.principal),
+            Expr::Resource => Found::Thing(self.resource),
+            Expr::Context(name) => Found::Value(Cow::Borrowed(self.in_context(*name).ok_or(Unsure)?)),
+            Expr::ContextHas(name) => truth(self.in_context(*name).is_some()),
+            Expr::Member(of, name) => {
+                let of = self.eval(of)?;
+                self.member(of, *name)?.map(Found::Value).ok_or(Unsure)?
+            }
+            Expr::Has(of, name) => {
+                let of = self.eval(of)?;
+                truth(self.has(&of, *name)?)
+            }
+            Expr::Not(one) => truth(!self.eval(one)?.is_true()?),
+            Expr::And(one, other) => truth(self.eval(one)?.is_true()? && self.eval(other)?.is_true()?),
+            Expr::Or(one, other) => truth(self.eval(one)?.is_true()? || self.eval(other)?.is_true()?),
+            Expr::If(condition, then, or) => {
+                if self.eval(condition)?.is_true()? {
+                    self.eval(then)?
+                } else {
+                    self.eval(or)?
+                }
+            }
+            Expr::Equal(one, other) => truth(self.eval(one)?.equals(&self.eval(other)?)),
+            Expr::Less(one, other) => truth(self.eval(one)?.number()? < self.eval(other)?.number()?),
+            Expr::LessEqual(one, other) => truth(self.eval(one)?.number()? <= self.eval(other)?.number()?),
+            Expr::Add(one, other) => self.count(one, other, i64::checked_add)?,
+            Expr::Subtract(one, other) => self.count(one, other, i64::checked_sub)?,
+            Expr::Multiply(one, other) => self.count(one, other, i64::checked_mul)?,
+            Expr::Negate(one) => long(self.eval(one)?.number()?.checked_neg().ok_or(Unsure)?),
+            Expr::In(one, other) => truth(self.within(&self.eval(one)?, &self.eval(other)?)?),
+            Expr::Is(one, kind) => truth(self.eval(one)?.uid().ok_or(Unsure)?.type_name() == kind),
+            Expr::Set(_)
+            | Expr::Contains(..)
+            | Expr::ContainsAll(..)
+            | Expr::ContainsAny(..)
+            | Expr::IsEmpty(_)
+            | Expr::Like(..)
+            | Expr::Address(..)
+            | Expr::InRange(..) => self.special(expr)?,
+        })
+    }
+
+    fn special(&self, expr: &'a Expr) -> Outcome<'a> {
+        Ok(match expr {
+            Expr::Set(members) => {
+                let values = members.iter().map(|one| Ok(self.eval(one)?.to_value())).collect::<Result<Vec<_>, _>>()?;
+                Found::Value(Cow::Owned(Value::Set(values.into())))
+            }
+            Expr::Contains(set, one) => self.contains(set, one)?,
+            Expr::ContainsAll(one, other) => truth(subset(&self.set(other)?, &self.set(one)?)),
+            Expr::ContainsAny(one, other) => {
+                let (one, other) = (self.set(one)?, self.set(other)?);
+                truth(other.iter().any(|value| one.iter().any(|twin| same(value, twin))))
+            }
+            Expr::IsEmpty(set) => truth(self.set(set)?.is_empty()),
+            Expr::Like(text, pattern) => match self.eval(text)? {
+                Found::Value(value) => match value.as_ref() {
+                    Value::Text(text) => truth(like(text, pattern)),
+                    _ => return Err(Unsure),
+                },
+                _ => return Err(Unsure),
+            },
+            Expr::Address(test, one) => {
+                let range = self.range(one)?;
+                truth(match test {
+                    Test::Ipv4 => range.is_v4(),
+                    Test::Ipv6 => !range.is_v4(),
+                    Test::Loopback => range.is_loopback(),
+                    Test::Multicast => range.is_multicast(),
+                })
+            }
+            Expr::InRange(one, others) => {
+                let range = self.range(one)?;
+                let mut within = false;
+                for other in others {
+                    within |= range.is_in(self.range(other)?);
+                }
+                truth(within)
+            }
+            _ => return Err(Unsure),
+        })
+    }
+
+    fn contains(&self, set: &'a Expr, one: &'a Expr) -> Outcome<'a> {
+        // A set written out need not be made for it; but all of it is evaluated, as Cedar does.
+        if let Expr::Set(members) = set {
+            let members = members.iter().map(|member| self.eval(member)).collect::<Result<Vec<_>, _>>()?;
+            let one = self.eval(one)?;
+            return Ok(truth(members.iter().any(|member| member.equals(&one))));
+        }
+        let set = self.set(set)?;
+        let one = self.eval(one)?;
+        Ok(truth(match one.uid() {
+            Some(uid) => set.iter().any(|value| matches!(value, Value::Entity(twin) if twin == uid)),
+            None => {
+                let one = one.to_value();
+                set.iter().any(|value| same(value, &one))
+            }
+        }))
+    }
+
+    fn set(&self, expr: &'a Expr) -> Result<Arc<[Value]>, Unsure> {
+        match self.eval(expr)? {
+            Found::Value(value) => match value.as_ref() {
+                Value::Set(values) => Ok(Arc::clone(values)),
+                _ => Err(Unsure),
+            },
+            _ => Err(Unsure),
+        }
+    }
+
+    fn range(&self, expr: &'a Expr) -> Result<crate::value::Range, Unsure> {
+        match self.eval(expr)? {
+            Found::Value(value) => match value.as_ref() {
+                Value::Range(range) => Ok(*range),
+                _ => Err(Unsure),
+            },
+            _ => Err(Unsure),
+        }
+    }
+
+    fn count(&self, one: &'a Expr, other: &'a Expr, with: fn(i64, i64) -> Option<i64>) -> Outcome<'a> {
+        let (one, other) = (self.eval(one)?.number()?, self.eval(other)?.number()?);
+        with(one, other).map(long).ok_or(Unsure)
+    }
+
+    fn in_context(&self, name: u32) -> Option<&'a Value> {
+        self.context.iter().find_map(|members| member(members, name))
+    }
+
+    fn member(&self, of: Found<'a>, name: u32) -> Result<Option<Cow<'a, Value>>, Unsure> {
+        match of {
+            Found::Thing(thing) => Ok(member(&thing.attributes, name).map(Cow::Borrowed)),
+            Found::Value(Cow::Borrowed(Value::Record(members))) => Ok(member(members, name).map(Cow::Borrowed)),
+            Found::Value(value) => match value.as_ref() {
+                Value::Record(members) => Ok(member(members, name).cloned().map(Cow::Owned)),
+                Value::Entity(uid) => {
+                    let thing = self.thing(uid).ok_or(Unsure)?;
+                    Ok(member(&thing.attributes, name).cloned().map(Cow::Owned))
+                }
+                _ => Err(Unsure),
+            },
+            Found::Entity(..) => Err(Unsure),
+        }
+    }
+
+    fn has(&self, of: &Found<'a>, name: u32) -> Result<bool, Unsure> {
+        match of {
+            Found::Thing(thing) => Ok(member(&thing.attributes, name).is_some()),
+            Found::Value(value) => match value.as_ref() {
+                Value::Record(members) => Ok(member(members, name).is_some()),
+                Value::Entity(uid) => match self.thing(uid) {
+                    Some(thing) => Ok(member(&thing.attributes, name).is_some()),
+                    None if self.directory.entries.contains_key(uid) => Err(Unsure),
+                    None => Ok(false),
+                },
+                _ => Err(Unsure),
+            },
+            Found::Entity(..) => Err(Unsure),
+        }
+    }
+
+    /// An entity that attributes name: what the question brought along outranks what is stored.
+    fn thing(&self, uid: &EntityUid) -> Option<Arc<Thing>> {
+        for own in [self.principal, self.resource] {
+            if own.uid == *uid {
+                return Some(Arc::clone(own));
+            }
+        }
+        super::stored(self.directory, self.literals, uid)
+    }
+
+    fn within(&self, one: &Found<'a>, other: &Found<'a>) -> Result<bool, Unsure> {
+        let thing = match one {
+            Found::Thing(thing) => Some(Arc::clone(thing)),
+            _ => {
+                let uid = one.uid().ok_or(Unsure)?;
+                let thing = self.thing(uid);
+                if thing.is_none() && self.directory.entries.contains_key(uid) {
+                    return Err(Unsure);
+                }
+                thing
+            }
+        };
+        if let Some(thing) = &thing {
+            // It is a member of what the question brought along with members of its own.
+            let own = |uid: &EntityUid| *uid == self.principal.uid || *uid == self.resource.uid;
+            if !matches!(one, Found::Thing(_)) && thing.within.iter().any(own) {
+                return Err(Unsure);
+            }
+        }
+        let uid = one.uid().ok_or(Unsure)?;
+        let is_in = |target: &EntityUid| {
+            uid == target || thing.as_ref().is_some_and(|thing| thing.within.iter().any(|parent| parent == target))
+        };
+        match other {
+            Found::Entity(_, Some(number)) => match &thing {
+                Some(thing) => Ok(thing.is_in(*number)),
+                None => Ok(other.uid() == Some(uid)),
+            },
+            Found::Entity(target, None) => Ok(is_in(target)),
+            Found::Thing(target) => Ok(is_in(&target.uid)),
+            Found::Value(value) => match value.as_ref() {
+                Value::Entity(target) => Ok(is_in(target)),
+                Value::Set(values) => {
+                    let mut found = false;
+                    for value in values.iter() {
+                        let Value::Entity(target) = value else { return Err(Unsure) };
+                        found |= is_in(target);
+                    }
+                    Ok(found)
+                }
+                _ => Err(Unsure),
+            },
+        }
+    }
+}
+
+fn fits(scope: &Scope, thing: &Thing) -> bool {
+    match scope {
+        Scope::Any => true,
+        Scope::Is(kind) => thing.uid.type_name() == kind,
+        Scope::Equal(number) => thing.number == Some(*number),
+        Scope::In(number) => thing.is_in(*number),
+        Scope::IsIn(kind, number) => thing.uid.type_name() == kind && thing.is_in(*number),
+    }
+}
+
+fn truth<'a>(value: bool) -> Found<'a> {
+    Found::Value(Cow::Owned(Value::Bool(value)))
+}
+
+fn long<'a>(value: i64) -> Found<'a> {
+    Found::Value(Cow::Owned(Value::Long(value)))
+}
+
+/// The first piece stands at the beginning, the last at the end, those between as early as they can.
+fn like(text: &str, pattern: &[Piece]) -> bool {
+    let mut rest = text;
+    let mut open = false;
+    for (at, piece) in pattern.iter().enumerate() {
+        match piece {
+            Piece::Any => open = true,
+            Piece::Text(words) => {
+                let last = at.saturating_add(1) == pattern.len();
+                let found = match (open, last) {
+                    (false, _) => rest.strip_prefix(words.as_str()),
+                    (true, true) => return rest.ends_with(words.as_str()),
+                    (true, false) => rest.find(words.as_str()).and_then(|at| rest.get(at..)?.get(words.len()..)),
+                };
+                let Some(after) = found else { return false };
+                rest = after;
+                open = false;
+            }
+        }
+    }
+    open || rest.is_empty()
+}

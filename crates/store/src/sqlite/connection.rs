@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Clock as _, SystemClock};
@@ -19,12 +20,6 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Another process may be migrating a large table.
 const BUSY_MIGRATING: Duration = Duration::from_secs(120);
 const STATEMENTS: usize = 512;
-
-/// The names of placeholders, so that none is formatted for a call.
-const PLACEHOLDERS: [&str; 32] = [
-    "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15", "$16", "$17",
-    "$18", "$19", "$20", "$21", "$22", "$23", "$24", "$25", "$26", "$27", "$28", "$29", "$30", "$31", "$32",
-];
 
 /// None if another process is opening the same new file: the switch to WAL does not wait for it.
 pub(super) fn open(path: &Path) -> Result<Option<Connection>, StoreError> {
@@ -97,11 +92,13 @@ fn applied(connection: &Connection, series: &str) -> rusqlite::Result<Vec<Applie
 pub(super) struct Runner {
     pub connection: Connection,
     columns: HashMap<&'static str, Columns>,
+    /// Where the engine counts `$1`, `$2`, … of a statement.
+    places: HashMap<&'static str, Arc<[usize]>>,
 }
 
 impl Runner {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, columns: HashMap::new() }
+        Self { connection, columns: HashMap::new(), places: HashMap::new() }
     }
 
     pub(super) fn run(&mut self, sql: &'static str, values: &[Value], want: Want) -> Result<Answer, StoreError> {
@@ -110,7 +107,15 @@ impl Runner {
         if want == Want::Read && !statement.readonly() {
             return Err(StoreError::bug(format!("`read` with a statement that writes: {sql}")));
         }
-        bind(&mut statement, values, sql)?;
+        let places = match self.places.get(sql) {
+            Some(places) => places.clone(),
+            None => {
+                let found = places(&statement, sql)?;
+                self.places.insert(sql, found.clone());
+                found
+            }
+        };
+        bind(&mut statement, values, &places, sql)?;
 
         if want == Want::Count {
             let writes = !statement.readonly();
@@ -138,16 +143,27 @@ impl Runner {
     }
 }
 
-/// SQLite takes `$1` for a name, so placeholders are found by name.
-fn bind(statement: &mut Statement<'_>, values: &[Value], sql: &'static str) -> Result<(), StoreError> {
+/// SQLite takes `$1` for a name, so placeholders are found by name, once for a statement.
+fn places(statement: &Statement<'_>, sql: &'static str) -> Result<Arc<[usize]>, StoreError> {
+    (1..=statement.parameter_count())
+        .map(|number| {
+            let found = statement.parameter_index(&format!("${number}")).map_err(|error| in_statement(&error, sql))?;
+            found.ok_or_else(|| StoreError::bug(format!("no ${number} in: {sql}")))
+        })
+        .collect()
+}
+
+fn bind(
+    statement: &mut Statement<'_>,
+    values: &[Value],
+    places: &[usize],
+    sql: &'static str,
+) -> Result<(), StoreError> {
     let failed = |error: rusqlite::Error| in_statement(&error, sql);
-    if statement.parameter_count() != values.len() || values.len() > PLACEHOLDERS.len() {
+    if places.len() != values.len() {
         return Err(StoreError::bug(format!("{} parameters for: {sql}", values.len())));
     }
-    for (value, name) in values.iter().zip(PLACEHOLDERS) {
-        let Some(at) = statement.parameter_index(name).map_err(failed)? else {
-            return Err(StoreError::bug(format!("no {name} in: {sql}")));
-        };
+    for (value, at) in values.iter().zip(places.iter().copied()) {
         match value {
             Value::Null => statement.raw_bind_parameter(at, rusqlite::types::Null),
             Value::Int(int) => statement.raw_bind_parameter(at, int),

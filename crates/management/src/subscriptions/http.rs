@@ -1,0 +1,170 @@
+//! `/management/v1/…/subscriptions`.
+
+use axum::Json;
+use axum::extract::{Path, Query};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base::Time;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Filter, State, Subscription};
+use crate::Cx;
+use crate::actor::{Right, Share};
+use crate::error::Refused;
+use crate::router::{Guard, Route};
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        ("/management/v1/subscriptions", Guard::Api, get(list_subscriptions)),
+        ("/management/v1/organisations/{organisation}/subscriptions", Guard::Api, get(list_subscriptions_of)),
+        ("/management/v1/subscriptions/{subscription}", Guard::Api, get(show_subscription)),
+        ("/management/v1/subscriptions/{subscription}/approve", Guard::Api, post(approve_subscription)),
+        ("/management/v1/subscriptions/{subscription}/reject", Guard::Api, post(reject_subscription)),
+        ("/management/v1/subscriptions/{subscription}/suspend", Guard::Api, post(suspend_subscription)),
+        ("/management/v1/subscriptions/{subscription}/resume", Guard::Api, post(resume_subscription)),
+        ("/management/v1/subscriptions/{subscription}/cancel", Guard::Api, post(cancel_subscription)),
+        ("/management/v1/subscriptions/{subscription}/plan", Guard::Api, post(change_plan)),
+    ]
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Question {
+    application: Option<String>,
+    plan: Option<String>,
+    state: Option<String>,
+    cursor: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn list_subscriptions(mut cx: Cx, Query(question): Query<Question>) -> Result<Response, Refused> {
+    cx.need(Right::Read)?;
+    page(&mut cx, None, question).await
+}
+
+async fn list_subscriptions_of(
+    mut cx: Cx,
+    Path(organisation): Path<String>,
+    Query(question): Query<Question>,
+) -> Result<Response, Refused> {
+    cx.need_for(&organisation, Share::See)?;
+    page(&mut cx, Some(organisation), question).await
+}
+
+async fn page(cx: &mut Cx, organisation: Option<String>, question: Question) -> Result<Response, Refused> {
+    let state = match question.state.as_deref() {
+        None => None,
+        Some(word) => Some(State::parse(word).ok_or_else(|| {
+            Refused::BadRequest("`state` is requested, active, suspended, rejected or cancelled".to_owned())
+        })?),
+    };
+    let limit = question.limit.unwrap_or(100).clamp(1, 1000);
+    let filter = Filter {
+        organisation,
+        application: question.application,
+        plan: question.plan,
+        state,
+        to_decide: None,
+        after: question.cursor,
+    };
+    let found = super::list(cx, &filter, i64::from(limit)).await?;
+    let full = u32::try_from(found.len()).is_ok_and(|many| many == limit);
+    let next = found.last().filter(|_| full).map(|last| last.id.clone());
+    let items: Vec<Value> = found.iter().map(view).collect();
+    Ok(Json(json!({"items": items, "next": next})).into_response())
+}
+
+async fn show_subscription(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {
+    Ok(Json(view(&super::see(&mut cx, &id).await?)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    note: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MayReason {
+    reason: Option<String>,
+}
+
+async fn approve_subscription(
+    mut cx: Cx,
+    Path(id): Path<String>,
+    Json(body): Json<Note>,
+) -> Result<Response, Refused> {
+    let after = super::approve(&mut cx, &id, body.note.as_deref()).await?;
+    done(cx, &after).await
+}
+
+async fn reject_subscription(
+    mut cx: Cx,
+    Path(id): Path<String>,
+    Json(body): Json<Reason>,
+) -> Result<Response, Refused> {
+    let after = super::reject(&mut cx, &id, &body.reason).await?;
+    done(cx, &after).await
+}
+
+async fn suspend_subscription(
+    mut cx: Cx,
+    Path(id): Path<String>,
+    Json(body): Json<Reason>,
+) -> Result<Response, Refused> {
+    let after = super::suspend(&mut cx, &id, &body.reason).await?;
+    done(cx, &after).await
+}
+
+async fn resume_subscription(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {
+    let after = super::resume(&mut cx, &id).await?;
+    done(cx, &after).await
+}
+
+async fn cancel_subscription(
+    mut cx: Cx,
+    Path(id): Path<String>,
+    Json(body): Json<MayReason>,
+) -> Result<Response, Refused> {
+    super::see(&mut cx, &id).await?;
+    let after = super::cancel(&mut cx, &id, body.reason.as_deref()).await?;
+    done(cx, &after).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OtherPlan {
+    plan: String,
+    /// Milliseconds since the epoch; left out: now.
+    from: Option<Time>,
+}
+
+async fn change_plan(mut cx: Cx, Path(id): Path<String>, Json(body): Json<OtherPlan>) -> Result<Response, Refused> {
+    super::see(&mut cx, &id).await?;
+    let after = super::change_plan(&mut cx, &id, &body.plan, body.from).await?;
+    done(cx, &after).await
+}
+
+async fn done(cx: Cx, after: &Subscription) -> Result<Response, Refused> {
+    cx.commit().await?;
+    Ok(Json(view(after)).into_response())
+}
+
+/// As the interface shows it.
+pub fn view(of: &Subscription) -> Value {
+    let next = of.next.as_ref().map(|next| json!({"plan": next.plan, "agreed": next.agreed, "from": next.from}));
+    json!({
+        "id": of.id, "organisation": of.organisation, "application": of.application, "client": of.client,
+        "plan": of.plan, "state": of.state.as_str(), "note": of.note, "requestedAt": of.requested_at,
+        "requestedBy": of.requested_by, "decidedAt": of.decided_at, "decidedBy": of.decided_by,
+        "reason": of.reason, "next": next, "changedAt": of.changed_at,
+    })
+}

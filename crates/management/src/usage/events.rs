@@ -1,0 +1,117 @@
+//! Single calls: the last ones with the reason of each refusal, one by its request id, and all as CloudEvents.
+
+use base::Time;
+use serde_json::{Value, json};
+
+use super::store;
+use crate::error::Refused;
+use crate::{Cx, subscriptions};
+
+use crate::actor::{Right, Share};
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its place in the ledger.
+    pub seq: i64,
+    pub gateway: String,
+    pub number: i64,
+    pub request_id: String,
+    pub at: Time,
+    pub received_at: Time,
+    pub api: String,
+    pub operation: String,
+    pub method: String,
+    pub client: Option<String>,
+    pub subscription: Option<String>,
+    pub plan: Option<String>,
+    pub organisation: Option<String>,
+    pub status: u16,
+    /// served, refused, failed
+    pub outcome: String,
+    /// Name of the problem.
+    pub reason: Option<String>,
+    pub units: i64,
+    pub micros: i64,
+}
+
+/// Whose calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of everybody, also of callers that nobody knows.
+    All,
+    Organisation(String),
+    Subscription(String),
+    /// Of one client of an organisation.
+    Client {
+        organisation: String,
+        client: String,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct CallFilter {
+    pub scope: Scope,
+    /// served, refused, failed; `None`: all.
+    pub outcome: Option<String>,
+    /// `seq` of the last one of the page before.
+    pub before: Option<i64>,
+}
+
+/// The newest first. For those who may see that scope.
+pub async fn calls(cx: &mut Cx, filter: &CallFilter, limit: i64) -> Result<Vec<Call>, Refused> {
+    allow(cx, &filter.scope).await?;
+    store::calls(cx, filter, limit).await
+}
+
+/// The call with this request id, if the actor may see it: an organisation its own, the provider all.
+pub async fn find_call(cx: &mut Cx, request_id: &str) -> Result<Option<Call>, Refused> {
+    let found = store::call_by_request(cx, request_id).await?;
+    let actor = &cx.actor;
+    Ok(found.into_iter().find(|call| {
+        actor.may(Right::Read) || call.organisation.as_deref().is_some_and(|own| actor.may_for(own, Share::See))
+    }))
+}
+
+/// From behind `after`, in the order of the ledger: a reader that goes on where it ended misses none and gets none
+/// twice.
+pub async fn exported(cx: &mut Cx, after: i64, limit: i64) -> Result<Vec<Call>, Refused> {
+    store::exported(cx, after, limit).await
+}
+
+/// As an event of CloudEvents 1.0: `source` and `id` together name a record for ever.
+pub fn cloud_event(base: &str, call: &Call) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": call.number.to_string(),
+        "source": format!("{base}/gateways/{}", call.gateway),
+        "type": "dev.cardea.usage.call.v1",
+        "subject": call.subscription,
+        "time": rfc3339(call.at),
+        "datacontenttype": "application/json",
+        "data": view(call),
+    })
+}
+
+pub(super) fn view(call: &Call) -> Value {
+    json!({
+        "requestId": call.request_id, "at": call.at, "api": call.api, "operation": call.operation,
+        "method": call.method, "client": call.client, "subscription": call.subscription, "plan": call.plan,
+        "organisation": call.organisation, "status": call.status, "outcome": call.outcome, "reason": call.reason,
+        "units": call.units, "micros": call.micros,
+    })
+}
+
+pub(crate) fn rfc3339(at: Time) -> String {
+    jiff::Timestamp::from_millisecond(at.ms()).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
+}
+
+async fn allow(cx: &mut Cx, scope: &Scope) -> Result<(), Refused> {
+    match scope {
+        Scope::All => cx.need(Right::Read),
+        Scope::Organisation(organisation) | Scope::Client { organisation, .. } => {
+            cx.need_for(organisation, Share::See)
+        }
+        Scope::Subscription(id) => subscriptions::see(cx, id).await.map(drop),
+    }
+}

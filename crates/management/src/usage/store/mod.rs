@@ -1,0 +1,13 @@
+//! The tables `gateways` and `usage_…`.
+
+mod bulk;
+mod events;
+mod read;
+mod write;
+
+pub(super) use events::{call_by_request, calls, exported, report};
+pub use read::{Billed, Gateway};
+pub(super) use read::{billed, changed_up_to, clock, gateway, gateways, totals, used};
+pub(super) use write::{
+    SWEEP, advance, append, fold, introduce, note_life, remove_events, remove_folds, tick, touch, touch_plan,
+};

@@ -14,9 +14,13 @@ pub mod issuer;
 pub mod metrics;
 mod pages;
 pub mod people;
+pub mod plans;
 pub mod portal;
+pub mod quotas;
 pub mod router;
 pub mod session;
+pub mod subscriptions;
+pub mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +39,8 @@ pub use error::Refused;
 /// Forward only; the text of a released one never changes.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") },
+    Migration { version: 30, name: "plans", sql: include_str!("../migrations/0030_plans.sql") },
+    Migration { version: 31, name: "usage", sql: include_str!("../migrations/0031_usage.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
 ];
 
@@ -50,6 +56,8 @@ pub struct Management {
     pub kit: web::Kit,
     /// The identity system: its metadata and keys.
     pub issuer: issuer::Issuer,
+    /// Whose usage it is.
+    pub owners: usage::Owners,
     /// Root of all keys derived from the master key: `seal.derive("…")`, `seal.mac("…")`.
     pub seal: SealingKey,
 }
@@ -68,7 +76,7 @@ impl Management {
         let seal = SealingKey::new(&config.master_key).map_err(|error| Refused::Broken(error.to_string()))?;
         let kit = kit(&config, &seal).map_err(|error| Refused::Broken(error.to_string()))?;
         let metrics = metrics::Metrics::default();
-        Ok(Arc::new(Self { metrics, kit, issuer: issuer::Issuer::default(), seal, config, db, clock }))
+        Ok(Arc::new(Self { metrics, kit, issuer: issuer::Issuer::default(), owners: usage::Owners::default(), seal, config, db, clock }))
     }
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.
@@ -80,7 +88,22 @@ impl Management {
     pub async fn minute(self: &Arc<Self>) -> Result<(), StoreError> {
         let mut cx = Cx::system(self);
         session::purge(&mut cx).await?;
-        cx.commit().await
+        cx.commit().await?;
+        let changed = subscriptions::apply_due(&Cx::system(self)).await.map(drop);
+        told(changed)?;
+        told(usage::sweep(self, usage::KEPT_DAYS).await.map(drop))
+    }
+}
+
+/// What is no fault of the database is told, and other work goes on.
+fn told(result: Result<(), Refused>) -> Result<(), StoreError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(Refused::Store(error)) => Err(error),
+        Err(why) => {
+            tracing::error!(%why, "work that recurs was not done");
+            Ok(())
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Figures of the management system for Prometheus; every label is bounded.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,11 +9,23 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::usage::Count;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     route: String,
     status: u16,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Used {
+    api: String,
+    plan: String,
+    outcome: &'static str,
+}
+
+/// Pairs of API and plan that are told apart; what comes after them is `other`.
+const MOST_PAIRS: usize = 1_000;
 
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Arc<Figures>);
@@ -21,12 +34,16 @@ pub struct Metrics(Arc<Figures>);
 struct Figures {
     requests: Family<Request, Counter>,
     durations: Histogram,
+    calls: Family<Used, Counter>,
+    units: Family<Used, Counter>,
+    pairs: Mutex<HashSet<(String, String)>>,
 }
 
 impl Default for Figures {
     fn default() -> Self {
         let durations = Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
-        Self { requests: Family::default(), durations }
+        let (requests, calls, units) = (Family::default(), Family::default(), Family::default());
+        Self { requests, durations, calls, units, pairs: Mutex::default() }
     }
 }
 
@@ -36,6 +53,24 @@ impl Metrics {
         management.register("requests", "Requests, by route and status", self.0.requests.clone());
         let help = "Time to answer, long polls included";
         management.register_with_unit("request_duration", help, Unit::Seconds, self.0.durations.clone());
+        let help = "Calls that gateways reported and the ledger took, by API, plan and outcome";
+        management.register("usage_calls", help, self.0.calls.clone());
+        let help = "Units that the ledger took, by API, plan and outcome";
+        management.register("usage_units", help, self.0.units.clone());
+    }
+
+    /// After the commit of a batch.
+    pub(crate) fn usage(&self, counts: &[Count]) {
+        for count in counts {
+            let pair = (count.api.clone(), count.plan.clone());
+            let mut pairs = self.0.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = pairs.contains(&pair) || (pairs.len() < MOST_PAIRS && pairs.insert(pair.clone()));
+            drop(pairs);
+            let (api, plan) = if known { pair } else { ("other".to_owned(), "other".to_owned()) };
+            let labels = Used { api, plan, outcome: count.outcome };
+            self.0.calls.get_or_create(&labels).inc_by(count.calls);
+            self.0.units.get_or_create(&labels).inc_by(count.units);
+        }
     }
 
     pub(crate) fn request(&self, route: &str, status: u16, seconds: f64) {

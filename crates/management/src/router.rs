@@ -46,7 +46,15 @@ pub type Route = (&'static str, Guard, MethodRouter<SharedManagement>);
 
 /// All routes; a slice adds its own here.
 pub(crate) fn list() -> Vec<Route> {
-    let slices: [fn() -> Vec<Route>; 3] = [crate::session::routes, crate::portal::routes, crate::console::routes];
+    let slices: [fn() -> Vec<Route>; 7] = [
+        crate::session::routes,
+        crate::portal::routes,
+        crate::console::routes,
+        crate::plans::routes,
+        crate::subscriptions::routes,
+        crate::usage::routes,
+        crate::quotas::routes,
+    ];
     slices.into_iter().flat_map(|routes| routes()).collect()
 }
 

@@ -10,7 +10,7 @@ mod http;
 mod report;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,7 @@ use base::Time;
 use catalog::usage::{Total, UsageAnswer, UsageBatch, UsageRecord};
 
 pub use self::events::{Call, CallFilter, Scope, calls, cloud_event, exported, find_call};
+pub use self::fold::Count;
 pub use self::http::routes;
 pub use self::report::{Figures, Group, Line, Question, Step, report};
 pub use self::store::{Billed, Gateway};
@@ -45,7 +46,7 @@ pub struct Owners(Mutex<HashMap<String, Arc<str>>>);
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
     /// All below `next` is in the ledger as soon as the transaction is.
-    Kept { next: u64, counts: Vec<fold::Count> },
+    Kept { next: u64, counts: Vec<Count> },
     /// Records before this batch are missing.
     Gap { next: u64 },
     /// Another batch of this gateway came in between: to be looked at again.
@@ -79,7 +80,7 @@ pub async fn take(cx: &mut Cx, caller: &str, batch: &UsageBatch) -> Result<Taken
     }
     let last = store::tick(cx, number(count(new.len()))).await?;
     let first = last.saturating_sub(number(count(new.len()))).saturating_add(1);
-    let records: Vec<Known> = new.iter().map(|record| Known::new(record, cx.now, &owners)).collect();
+    let records: Vec<Known<'_>> = new.iter().map(|record| Known::new(record, cx.now, &owners)).collect();
     store::append(cx, batch, wanted, first, &records).await?;
     let folds = Folds::of(&records);
     store::fold(cx, &folds, last).await?;

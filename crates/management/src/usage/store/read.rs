@@ -57,7 +57,7 @@ pub(in crate::usage) async fn clock(cx: &mut Cx) -> Result<i64, Refused> {
 /// How far the windows go that are told now; `None`: nothing has changed.
 pub(in crate::usage) async fn changed_up_to(cx: &mut Cx, seen: i64) -> Result<Option<i64>, Refused> {
     let sql = "SELECT MAX(changed) AS cutoff FROM
-        (SELECT changed FROM usage_windows WHERE changed > $1 ORDER BY changed LIMIT $2) AS some";
+        (SELECT changed FROM usage_windows WHERE changed > $1 ORDER BY changed LIMIT $2) AS windows";
     let row = cx.tx.read_one(sql, &params![seen, TOTALS]).await?;
     Ok(row.map_or(Ok(None), |row| row.opt_int("cutoff"))?)
 }

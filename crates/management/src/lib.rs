@@ -76,7 +76,16 @@ impl Management {
         let seal = SealingKey::new(&config.master_key).map_err(|error| Refused::Broken(error.to_string()))?;
         let kit = kit(&config, &seal).map_err(|error| Refused::Broken(error.to_string()))?;
         let metrics = metrics::Metrics::default();
-        Ok(Arc::new(Self { metrics, kit, issuer: issuer::Issuer::default(), owners: usage::Owners::default(), seal, config, db, clock }))
+        Ok(Arc::new(Self {
+            metrics,
+            kit,
+            issuer: issuer::Issuer::default(),
+            owners: usage::Owners::default(),
+            seal,
+            config,
+            db,
+            clock,
+        }))
     }
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.

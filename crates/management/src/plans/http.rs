@@ -48,11 +48,7 @@ struct Document {
     spec: Value,
 }
 
-async fn put_plan(
-    mut cx: Cx,
-    Path(name): Path<String>,
-    Json(document): Json<Document>,
-) -> Result<Response, Refused> {
+async fn put_plan(mut cx: Cx, Path(name): Path<String>, Json(document): Json<Document>) -> Result<Response, Refused> {
     let plan = super::put(&mut cx, &name, &document.spec).await?;
     cx.commit().await?;
     Ok(Json(view(&plan)).into_response())

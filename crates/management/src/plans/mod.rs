@@ -65,9 +65,7 @@ pub fn parse(name: &str, spec: &Value) -> Result<PlanSpec, Refused> {
             Some(parsed)
         }
         Err(faults) => {
-            errors.extend(
-                faults.into_iter().map(|fault| FieldError { pointer: fault.pointer, detail: fault.message }),
-            );
+            errors.extend(faults.into_iter().map(|fault| FieldError { pointer: fault.pointer, detail: fault.message }));
             None
         }
     };

@@ -8,12 +8,7 @@ use crate::Cx;
 use crate::error::Refused;
 
 /// The number of the version that this makes. Whoever is retired is in sale again.
-pub(super) async fn put(
-    cx: &mut Cx,
-    name: &str,
-    spec: &str,
-    window: Option<&'static str>,
-) -> Result<i64, Refused> {
+pub(super) async fn put(cx: &mut Cx, name: &str, spec: &str, window: Option<&'static str>) -> Result<i64, Refused> {
     let sql = "INSERT INTO plans (plan, version, spec, quota_window, created_at, changed_at)
         VALUES ($1, 1, $2, $3, $4, $4)
         ON CONFLICT (plan) DO UPDATE SET version = plans.version + 1, spec = excluded.spec,

@@ -1,7 +1,7 @@
 //! Versions of plans, what is offered, and from when on a price holds.
 
-use base::Time;
 use ::http::{Method, StatusCode};
+use base::Time;
 use serde_json::json;
 use testkit::db::TestDb;
 use testkit::store_test;

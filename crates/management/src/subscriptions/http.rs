@@ -97,11 +97,7 @@ struct MayReason {
     reason: Option<String>,
 }
 
-async fn approve_subscription(
-    mut cx: Cx,
-    Path(id): Path<String>,
-    Json(body): Json<Note>,
-) -> Result<Response, Refused> {
+async fn approve_subscription(mut cx: Cx, Path(id): Path<String>, Json(body): Json<Note>) -> Result<Response, Refused> {
     let after = super::approve(&mut cx, &id, body.note.as_deref()).await?;
     done(cx, &after).await
 }

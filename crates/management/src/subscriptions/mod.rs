@@ -278,7 +278,11 @@ async fn moved(
     let states = [first, second, third].map(|state| state.copied());
     let Some(after) = store::move_to(cx, &before.id, states, to, reason).await? else {
         let now = store::find(cx, &before.id).await?.map_or(before.state, |found| found.state);
-        return Err(Refused::Conflict(format!("the subscription is {}; it cannot become {}", now.as_str(), to.as_str())));
+        return Err(Refused::Conflict(format!(
+            "the subscription is {}; it cannot become {}",
+            now.as_str(),
+            to.as_str()
+        )));
     };
     changed(cx).await?;
     Ok(after)

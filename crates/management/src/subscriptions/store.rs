@@ -135,7 +135,8 @@ pub(super) async fn drop_next(cx: &mut Cx, id: &str, reason: &str) -> Result<Opt
 
 /// From one plan to another; `None` if it is not active on the first any more.
 pub(super) async fn switch(cx: &mut Cx, id: &str, old: &str, new: &str) -> Result<Option<Subscription>, Refused> {
-    let sql = "UPDATE subscriptions SET plan = $3, next_plan = NULL, next_state = NULL, next_from = NULL, reason = NULL,
+    let sql =
+        "UPDATE subscriptions SET plan = $3, next_plan = NULL, next_state = NULL, next_from = NULL, reason = NULL,
             changed_at = $4
         WHERE subscription = $1 AND plan = $2 AND state = 'active'
         RETURNING subscription, organisation, application, client, plan, state, note, requested_at, requested_by,

@@ -109,9 +109,7 @@ pub(crate) fn rfc3339(at: Time) -> String {
 async fn allow(cx: &mut Cx, scope: &Scope) -> Result<(), Refused> {
     match scope {
         Scope::All => cx.need(Right::Read),
-        Scope::Organisation(organisation) | Scope::Client { organisation, .. } => {
-            cx.need_for(organisation, Share::See)
-        }
+        Scope::Organisation(organisation) | Scope::Client { organisation, .. } => cx.need_for(organisation, Share::See),
         Scope::Subscription(id) => subscriptions::see(cx, id).await.map(drop),
     }
 }

@@ -335,7 +335,8 @@ async fn play(p: &Platform, acts: &[Act], records: &[Vec<UsageRecord>]) {
     for act in acts {
         let (Act::Send { gateway, from, many } | Act::Crash { gateway, from, many }) = act.clone();
         let until = (from + many).min(EACH);
-        let sent = batch(&format!("g{gateway}"), u64::try_from(from).unwrap() + 1, records[gateway][from..until].to_vec());
+        let sent =
+            batch(&format!("g{gateway}"), u64::try_from(from).unwrap() + 1, records[gateway][from..until].to_vec());
         let caller = format!("edge-{}", gateway + 1);
         if matches!(act, Act::Crash { .. }) {
             drop(take(&mut p.cx(Actor::System), &caller, &sent).await.unwrap());

@@ -22,7 +22,8 @@ impl Bulk {
     pub(super) async fn run(&'static self, tx: &mut Tx, values: &[Value]) -> Result<(), StoreError> {
         let mut rest = values;
         for (rows, sql) in &self.statements {
-            while let Some((now, later)) = rest.split_at_checked(rows * self.columns).filter(|(now, _)| !now.is_empty()) {
+            while let Some((now, later)) = rest.split_at_checked(rows * self.columns).filter(|(now, _)| !now.is_empty())
+            {
                 tx.execute(sql, now).await?;
                 rest = later;
             }

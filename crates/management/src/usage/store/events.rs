@@ -42,9 +42,7 @@ pub(in crate::usage) async fn calls(cx: &mut Cx, filter: &CallFilter, limit: i64
     let (before, outcome) = (filter.before.unwrap_or(i64::MAX), filter.outcome.as_ref());
     let rows = match &filter.scope {
         Scope::All => {
-            let sql = calls!(
-                "seq < $1 AND (CAST($2 AS TEXT) IS NULL OR outcome = $2) ORDER BY seq DESC LIMIT $3"
-            );
+            let sql = calls!("seq < $1 AND (CAST($2 AS TEXT) IS NULL OR outcome = $2) ORDER BY seq DESC LIMIT $3");
             cx.tx.read(sql, &params![before, outcome, limit]).await?
         }
         Scope::Organisation(organisation) => {

@@ -86,8 +86,7 @@ pub(in crate::usage) async fn advance(cx: &mut Cx, batch: &UsageBatch, from: u64
 
 pub(in crate::usage) async fn note_life(cx: &mut Cx, batch: &UsageBatch) -> Result<(), Refused> {
     let sql = "UPDATE gateways SET name = $2, serving = $3, refused = $4, seen_at = $5 WHERE gateway = $1";
-    let values =
-        params![&batch.gateway, &batch.name, batch.serving.map(number), batch.refused.as_ref(), cx.now];
+    let values = params![&batch.gateway, &batch.name, batch.serving.map(number), batch.refused.as_ref(), cx.now];
     cx.tx.execute(sql, &values).await?;
     Ok(())
 }

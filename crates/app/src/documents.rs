@@ -31,7 +31,11 @@ pub fn faults(resources: &[Resource]) -> Vec<Fault> {
     if !gateway.is_empty() {
         match catalog::Snapshot::compile(&gateway) {
             Ok(snapshot) => {
-                let compositions = gateway.iter().filter(|resource| resource.kind == "Composition");
+                let answers =
+                    |resource: &Resource| ["answer", "mock"].iter().any(|key| resource.spec.get(key).is_some());
+                let compositions = gateway.iter().filter(|resource| {
+                    resource.kind == "Composition" || (resource.kind == "Route" && answers(resource))
+                });
                 let compiled = compositions.map(|resource| integration::Composition::compile(resource, &snapshot));
                 faults.extend(compiled.filter_map(Result::err).flatten());
             }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::matcher::Found;
 use crate::path::CanonicalPath;
-use crate::snapshot::{Auth, Route, Snapshot};
+use crate::snapshot::{Auth, Route, Service, Snapshot, Target};
 use crate::source::Source;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,7 +43,7 @@ pub struct Chosen {
     pub route: String,
     pub at: Source,
     pub pattern: String,
-    /// `None`: the gateway makes the answer itself, by the composition of the route's name.
+    /// `None`: the gateway makes the answer itself, by what the route or the composition of its name says.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub service: Option<Asked>,
     /// `None`: public, as written.
@@ -100,6 +100,13 @@ impl Snapshot {
     }
 }
 
+fn asked(route: &Route) -> Option<&Service> {
+    match &route.target {
+        Target::Service { service, .. } => Some(service),
+        Target::Composition | Target::Answer { .. } => None,
+    }
+}
+
 fn chosen(route: &Route, path: &CanonicalPath<'_>) -> Chosen {
     let token = match &route.auth {
         Auth::None => None,
@@ -120,7 +127,7 @@ fn chosen(route: &Route, path: &CanonicalPath<'_>) -> Chosen {
         route: route.name.to_string(),
         at: route.source.clone(),
         pattern: route.pattern.to_string(),
-        service: route.service().map(|service| Asked {
+        service: asked(route).map(|service| Asked {
             service: service.name.to_string(),
             service_at: service.source.clone(),
             upstream: service.upstream.name.to_string(),
@@ -149,7 +156,7 @@ impl fmt::Display for Explanation {
 
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.service.is_some() { "route     " } else { "composed  " };
+        let kind = if self.service.is_some() { "route     " } else { "answers   " };
         writeln!(f, "  {kind}{} ({})  {}", self.route, self.pattern, self.at)?;
         if let Some(asked) = &self.service {
             writeln!(f, "  service   {}  {}", asked.service, asked.service_at)?;

@@ -28,7 +28,9 @@ pub use kinds::composition::{
 };
 pub use kinds::issuer::{Algorithm, CacheSpec, Form, IntrospectionSpec, IssuerSpec, JwksSpec, RevocationsSpec};
 pub use kinds::plan::{Approval, Currency, LimitMode, PlanSpec, PriceSpec, QuotaSpec, RateSpec, TierSpec, Window};
-pub use kinds::route::{AuthSpec, CorsSpec, LimitsSpec, MatchSpec, RewriteSpec, RouteSpec, TokenSpec};
+pub use kinds::route::{
+    AuthSpec, CorsSpec, ExampleSpec, LimitsSpec, MatchSpec, MockSpec, RewriteSpec, RouteSpec, TokenSpec,
+};
 pub use kinds::service::{ForwardIdentity, HostHeader, IdentitySpec, ServiceSpec};
 pub use kinds::subscription::SubscriptionSpec;
 pub use kinds::upstream::{EndpointSpec, HealthSpec, Protocol, TimeoutsSpec, TlsSpec, UpstreamSpec};

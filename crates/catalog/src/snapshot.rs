@@ -119,6 +119,8 @@ pub enum Target {
     Service { service: Arc<Service>, rewrite: Option<Pattern> },
     /// The gateway itself: the `Composition` that has the route's name.
     Composition,
+    /// The gateway itself, by what the `Route` says; in the place of this service.
+    Answer { service: Option<Arc<Service>> },
 }
 
 /// What a route asks of the caller.
@@ -161,14 +163,16 @@ impl Service {
 }
 
 impl Route {
+    /// The service that it belongs to, be it asked or not.
     pub fn service(&self) -> Option<&Arc<Service>> {
         match &self.target {
             Target::Service { service, .. } => Some(service),
             Target::Composition => None,
+            Target::Answer { service } => service.as_ref(),
         }
     }
 
-    /// Whom a caller has before them: the service, or the composition.
+    /// Whom a caller has before them: the service, or what answers in its place.
     pub fn realm(&self) -> &Arc<str> {
         self.service().map_or(&self.name, |service| &service.name)
     }
@@ -186,7 +190,7 @@ impl Route {
     /// `Route` or `Composition`.
     pub fn kind(&self) -> &'static str {
         match self.target {
-            Target::Service { .. } => "Route",
+            Target::Service { .. } | Target::Answer { .. } => "Route",
             Target::Composition => "Composition",
         }
     }

@@ -49,6 +49,11 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// A text without expressions, whatever it looks like.
+    pub fn literal(text: impl Into<String>) -> Self {
+        Self { pieces: vec![Piece::Text(text.into())] }
+    }
+
     pub fn reads(&self) -> impl Iterator<Item = &Reference> {
         self.pieces.iter().flat_map(|piece| match piece {
             Piece::Text(_) => &[],

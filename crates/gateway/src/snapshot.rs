@@ -83,7 +83,7 @@ pub(crate) fn compile(resources: &[Resource]) -> Result<Compiled, Vec<Fault>> {
     let catalog = Snapshot::compile(resources)?;
     let mut compositions = BTreeMap::new();
     let mut faults = Vec::new();
-    for route in catalog.routes.iter().filter(|route| matches!(route.target, catalog::Target::Composition)) {
+    for route in catalog.routes.iter().filter(|route| !matches!(route.target, catalog::Target::Service { .. })) {
         let is_it = |resource: &&Resource| resource.kind == route.kind() && resource.name == *route.name;
         let Some(resource) = resources.iter().find(is_it) else { continue };
         match Composition::compile(resource, &catalog) {
@@ -124,7 +124,9 @@ impl Live {
                     let upstream = Arc::clone(upstreams.get(&*service.upstream.name)?);
                     Target::Forward { service: Arc::clone(service), upstream }
                 }
-                catalog::Target::Composition => Target::Compose(Arc::new(compositions.remove(&route.index)?)),
+                catalog::Target::Composition | catalog::Target::Answer { .. } => {
+                    Target::Compose(Arc::new(compositions.remove(&route.index)?))
+                }
             };
             live_route(route, target, &resources, &authorities)
         });

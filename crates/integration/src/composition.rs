@@ -123,6 +123,10 @@ impl Composition {
                 name => read.extend(name.strip_suffix(".headers").map(str::to_owned)),
             }
         }
+        // Its examples are chosen by what the request prefers.
+        if let (false, Some(names)) = (self.shape.examples.is_empty(), &mut needs.headers) {
+            names.push(HeaderName::from_static("prefer"));
+        }
         self.needs = needs;
         for step in &mut self.steps {
             step.headers_are_read = read.iter().any(|name| name.strip_prefix("steps.") == Some(&step.name));

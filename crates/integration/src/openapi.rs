@@ -97,7 +97,10 @@ fn request_body(composition: &Composition) -> Value {
 
 fn responses(composition: &Composition) -> Value {
     let mut responses = Map::new();
-    for form in composition.shape.cases.iter().map(|(_, form)| form).chain([&composition.shape.output]) {
+    let shape = &composition.shape;
+    let output = shape.examples.is_empty().then_some(&shape.output);
+    let made = shape.cases.iter().map(|(_, form)| form).chain(shape.examples.iter().map(|(_, form)| form));
+    for form in made.chain(output) {
         let status = form.status.as_str().to_owned();
         responses.entry(status).or_insert_with(|| answer(form, "The answer"));
     }

@@ -5,15 +5,19 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use catalog::Conflict;
 use expression::{Document, Expression, Failure, Reference, Scope, Template};
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::request::header_value;
 
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub cases: Vec<(Expression, Form)>,
+    /// Of a mock, by name: one that the request prefers, or the first, stands instead of all else.
+    pub examples: Vec<(String, Form)>,
     pub output: Form,
 }
 
@@ -67,6 +71,9 @@ impl Shape {
     }
 
     pub fn make(&self, scope: &Scope) -> Result<Shaped, Misshapen> {
+        if !self.examples.is_empty() {
+            return self.example(scope);
+        }
         for (when, form) in &self.cases {
             if when.truth(scope)? {
                 return form.make(scope);
@@ -74,6 +81,41 @@ impl Shape {
         }
         self.output.make(scope)
     }
+}
+
+impl Shape {
+    /// RFC 7240: a preference that cannot be met is passed over; one that is, is told.
+    fn example(&self, scope: &Scope) -> Result<Shaped, Misshapen> {
+        let asked = scope.get("request.headers").and_then(|headers| headers.json().get("prefer")?.as_str());
+        let named = |wanted: &str| self.examples.iter().find(|(name, _)| name == wanted);
+        let coded = |wanted: &str| self.examples.iter().find(|(_, form)| form.status.as_str() == wanted);
+        let found = preferences(asked.unwrap_or_default()).find_map(|(token, value)| {
+            let (_, form) = match token.as_str() {
+                "example" => named(value)?,
+                "code" => coded(value)?,
+                _ => return None,
+            };
+            Some((form, format!("{token}={value}")))
+        });
+        let (form, applied) = match &found {
+            Some((form, applied)) => (*form, Some(applied)),
+            None => (self.examples.first().map_or(&self.output, |(_, form)| form), None),
+        };
+        let mut shaped = form.make(scope)?;
+        shaped.headers.append(VARY, HeaderValue::from_static("Prefer"));
+        if let Some(applied) = applied.and_then(|applied| HeaderValue::from_str(applied).ok()) {
+            shaped.headers.insert(PREFERENCE_APPLIED, applied);
+        }
+        Ok(shaped)
+    }
+}
+
+/// `token=value` pairs of a `Prefer` field (RFC 7240 §2), without their parameters.
+fn preferences(field: &str) -> impl Iterator<Item = (String, &str)> {
+    field.split(',').filter_map(|preference| {
+        let (token, value) = preference.split(';').next()?.split_once('=')?;
+        Some((token.trim().to_ascii_lowercase(), value.trim().trim_matches('"')))
+    })
 }
 
 impl Form {

@@ -22,12 +22,23 @@ impl Compiler {
         let pattern = pattern.map_err(|message| self.fault(resource, "/spec/match/path", message)).ok();
         let methods = self.methods(resource, &spec.matches);
         let hosts = self.hosts(resource, &spec.matches);
-        let service = refer(&self.services, "Service", &spec.service);
-        let service = service.map_err(|message| self.fault(resource, "/spec/service", message)).ok().flatten();
+        let answers = self.answers_itself(resource, &spec);
+        let service = spec.service.as_ref().and_then(|name| {
+            let service = refer(&self.services, "Service", name);
+            service.map_err(|message| self.fault(resource, "/spec/service", message)).ok().flatten()
+        });
         let auth = match &spec.auth {
             AuthSpec::None => Some(Auth::None),
             AuthSpec::Token(token) => {
-                let audience = service.as_deref().and_then(|service| self.audience_of(resource, service));
+                let audience = match (&spec.audience, service.as_deref()) {
+                    (Some(audience), _) => Some(audience.as_str().into()),
+                    (None, Some(service)) => self.audience_of(resource, service),
+                    (None, None) if spec.service.is_none() => {
+                        self.fault(resource, "/spec/auth", "`audience` is missing, so no token can be meant for this");
+                        None
+                    }
+                    (None, None) => None,
+                };
                 self.required(resource, token, audience).map(|required| Auth::Token(Arc::new(required)))
             }
         };
@@ -36,36 +47,62 @@ impl Compiler {
         }
         self.operation(resource, spec.operation.as_deref());
         let rewrite = pattern.as_ref().and_then(|pattern| self.rewrite(resource, &spec, pattern));
-        let (Some(pattern), Some(service), Some(auth)) = (pattern, service, auth) else { return };
+        let (Some(pattern), Some(auth)) = (pattern, auth) else { return };
         if self.faults.len() != before {
             return;
         }
         let at = |pointer: &str| resource.fault(pointer, "").source_at;
-        let cors_source = match (&spec.cors, &service.spec.cors) {
-            (Some(_), _) => Some(at("/spec/cors")),
-            (None, Some(_)) => Some(service.source.clone()),
-            (None, None) => None,
+        let of_service = service.as_deref().map(|service| &service.spec);
+        let inherited = of_service.and_then(|spec| spec.cors.clone());
+        let cors_source = match (&spec.cors, &inherited, &service) {
+            (Some(_), _, _) => Some(at("/spec/cors")),
+            (None, Some(_), Some(service)) => Some(service.source.clone()),
+            _ => None,
         };
-        let timeouts = service.spec.timeouts.as_ref().unwrap_or(&service.upstream.spec.timeouts);
+        let of_upstream = service.as_deref().map(|service| service.upstream.spec.timeouts.clone());
+        let timeouts = of_service.and_then(|spec| spec.timeouts.clone()).or(of_upstream).unwrap_or_default();
+        let max_body = spec.limits.max_body.or(of_service.and_then(|spec| spec.max_body));
+        let target = match service.clone() {
+            Some(service) if !answers => Target::Service { service, rewrite },
+            service => Target::Answer { service },
+        };
         let route = Arc::new(Route {
             index: self.snapshot.routes.len(),
             name: resource.name.as_str().into(),
             operation: spec.operation.as_deref().unwrap_or(&resource.name).into(),
-            api: service.api.clone(),
+            api: service.as_ref().and_then(|service| service.api.clone()),
             source: resource.source.clone(),
             pattern,
             methods,
             hosts,
             auth,
             auth_source: at("/spec/auth"),
-            cors: spec.cors.or_else(|| service.spec.cors.clone()).map(Arc::new),
+            cors: spec.cors.or(inherited).map(Arc::new),
             cors_source,
-            max_body: spec.limits.max_body.or(service.spec.max_body).map_or(MAX_BODY, |size| size.0),
+            max_body: max_body.map_or(MAX_BODY, |size| size.0),
             head_timeout: spec.limits.timeout.unwrap_or(timeouts.head).0,
             idle_timeout: timeouts.idle.0,
-            target: Target::Service { service, rewrite },
+            target,
         });
         self.add(resource, route);
+    }
+
+    /// Whether a route has its answer from configuration. What it says is compiled by the integration service.
+    fn answers_itself(&mut self, resource: &Resource, spec: &RouteSpec) -> bool {
+        let answers = spec.answer.is_some() || spec.mock.is_some();
+        if spec.answer.is_some() && spec.mock.is_some() {
+            self.fault(resource, "/spec/mock", "`answer` and `mock` exclude each other");
+        }
+        if spec.service.is_none() && !answers {
+            self.fault(resource, "/spec", "one of `service`, `answer` and `mock` is needed");
+        }
+        if answers && spec.rewrite.is_some() {
+            self.fault(resource, "/spec/rewrite", "nothing is sent on, so there is no path to write anew");
+        }
+        if spec.audience.is_some() && spec.service.is_some() {
+            self.fault(resource, "/spec/audience", "the service says whom a token must be meant for");
+        }
+        answers
     }
 
     /// A composition takes requests as a route does. Its steps are compiled by the integration service.

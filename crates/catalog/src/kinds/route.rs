@@ -10,6 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+use super::composition::AnswerSpec;
 use crate::words::{Size, Span};
 
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -17,8 +18,19 @@ use crate::words::{Size, Span};
 pub struct RouteSpec {
     #[serde(rename = "match")]
     pub matches: MatchSpec,
-    /// Name of the `Service`.
-    pub service: String,
+    /// Name of the `Service`. Needed unless there is an `answer` or a `mock`; with one of these the service
+    /// is not asked, but its audience, CORS, limits and API hold.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// The answer, made here from the request alone. Texts may be templates, as in a `Composition`.
+    #[serde(default)]
+    pub answer: Option<AnswerSpec>,
+    /// Answers by example, until there is a service.
+    #[serde(default)]
+    pub mock: Option<MockSpec>,
+    /// Whom a token must be meant for, where no service says it.
+    #[serde(default)]
+    pub audience: Option<String>,
     /// What consumers and usage records call this operation of the API; default: the route's name.
     #[serde(default)]
     pub operation: Option<String>,
@@ -106,6 +118,30 @@ impl JsonSchema for AuthSpec {
     }
 }
 
+/// The first example is the answer, unless the request asks for another one: `Prefer: example=NAME`, or
+/// `Prefer: code=404` (RFC 7240).
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MockSpec {
+    pub examples: Vec<ExampleSpec>,
+}
+
+/// Nothing in it is a template: examples of an OpenAPI document can be copied as they are.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExampleSpec {
+    pub name: String,
+    #[serde(default = "ok")]
+    pub status: u16,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// JSON. One of `body` and `text`, or none.
+    #[serde(default)]
+    pub body: Option<Value>,
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RewriteSpec {
@@ -137,6 +173,10 @@ pub struct LimitsSpec {
     pub max_body: Option<Size>,
     /// From the end of the request to the head of the answer.
     pub timeout: Option<Span>,
+}
+
+fn ok() -> u16 {
+    200
 }
 
 fn cors_headers() -> Vec<String> {

@@ -69,7 +69,6 @@ fn all_faults_of_a_set_are_told() {
     let faults = faults(text);
 
     insta::assert_snapshot!(faults.join("\n"), @r"
-    set.yaml:3:1: /spec/service: `service` is missing
     set.yaml:4:44: /spec/match/bogus: unknown key `bogus`; known here: path, methods, hosts
     set.yaml:5:3: /spec/servce: unknown key `servce`, did you mean `service`?
     set.yaml:6:3: /spec/auth: `maybe` is not `none`, nor a map with `issuer`

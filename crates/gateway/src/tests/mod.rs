@@ -7,6 +7,7 @@ mod configuration;
 mod flow;
 mod forging;
 mod house;
+mod mocks;
 mod plans;
 mod revocations;
 mod wire;

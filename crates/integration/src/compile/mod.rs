@@ -1,5 +1,6 @@
 //! From a resource to a composition that runs: everything is compiled and checked here, nothing later.
 
+mod answer;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -21,13 +22,18 @@ use crate::shape::{Content, Form, Shape};
 /// More than anybody can oversee, and a bound on what one request may set off.
 const MAX_STEPS: usize = 64;
 const MAX_RETRIES: u32 = 5;
+/// Headers of an answer that the gateway writes.
+const OWN: [&str; 6] = ["content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "cardea-parts"];
 
 impl Composition {
-    /// Compiles one resource of the kind `Composition` against the services of a snapshot. All faults are told.
+    /// Compiles one resource of the kind `Composition` against the services of a snapshot, or of the kind
+    /// `Route` that has its answer from configuration. All faults are told.
     pub fn compile(resource: &Resource, snapshot: &Snapshot) -> Result<Self, Vec<Fault>> {
-        let spec: CompositionSpec = resource.read()?;
         let mut compiler = Compiler { resource, snapshot, faults: Vec::new() };
-        let composition = compiler.composition(spec);
+        let composition = match resource.kind.as_str() {
+            "Route" => compiler.answer(resource.read()?),
+            _ => compiler.composition(resource.read()?),
+        };
         match composition {
             Some(mut composition) if compiler.faults.is_empty() => {
                 composition.find_needs();
@@ -199,12 +205,10 @@ impl Compiler<'_> {
             let form = self.form(&format!("/spec/cases/{at}/answer"), &case.answer, names);
             cases.push((when?, form?));
         }
-        Some(Shape { cases, output: self.form("/spec/output", &spec.output, names)? })
+        Some(Shape { cases, examples: Vec::new(), output: self.form("/spec/output", &spec.output, names)? })
     }
 
     fn form(&mut self, at: &str, spec: &AnswerSpec, names: &Names) -> Option<Form> {
-        const OWN: [&str; 6] =
-            ["content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "cardea-parts"];
         let status = StatusCode::from_u16(spec.status).ok().filter(|status| !status.is_informational());
         if status.is_none() {
             self.fault(&format!("{at}/status"), format!("{} is not a status of an answer", spec.status));

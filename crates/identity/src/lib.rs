@@ -52,6 +52,7 @@ pub use cx::Cx;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") },
     Migration { version: 2, name: "registration", sql: include_str!("../migrations/0002_registration.sql") },
+    Migration { version: 3, name: "exchange", sql: include_str!("../migrations/0003_exchange.sql") },
 ];
 
 /// The running identity system; handlers hold it as `State<Arc<Identity>>`.

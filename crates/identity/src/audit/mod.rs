@@ -48,6 +48,7 @@ acts! {
     CodeReplayed = "code.replayed",
     TokenIssued = "token.issued",
     TokenRefreshed = "token.refreshed",
+    TokenExchanged = "token.exchanged",
     TokenRevoked = "token.revoked",
     RefreshReplayed = "refresh.replayed",
     ClientCreated = "client.created",

@@ -88,6 +88,7 @@ pub async fn apply(cx: &mut Cx, spec: &ClientSpec) -> Result<Applied, Refused> {
     if before.is_some_and(|before| spec.takes_away_from(&before.spec)) {
         store::raise_epoch(cx, &spec.client_id).await?;
         let reason = if spec.suspended { "client suspended" } else { "client narrowed" };
+        grants::revoke_below_client(cx, &spec.client_id, reason).await?;
         events::append(cx, Revoked::Client(spec.client_id.to_string()), reason).await?;
     }
     Ok(Applied::Updated)
@@ -100,6 +101,7 @@ pub async fn disable(cx: &mut Cx, client_id: &ClientId) -> Result<bool, Refused>
         return Ok(false);
     }
     grants::revoke_of_client(cx, client_id, "client disabled").await?;
+    grants::revoke_below_client(cx, client_id, "client disabled").await?;
     note(cx, client_id, Act::ClientDisabled).await?;
     events::append(cx, Revoked::Client(client_id.to_string()), "client disabled").await?;
     Ok(true)
@@ -121,6 +123,7 @@ pub async fn delete(cx: &mut Cx, client_id: &ClientId) -> Result<bool, StoreErro
         return Ok(false);
     }
     grants::revoke_of_client(cx, client_id, "client deleted").await?;
+    grants::revoke_below_client(cx, client_id, "client deleted").await?;
     note(cx, client_id, Act::ClientDeleted).await?;
     events::append(cx, Revoked::Client(client_id.to_string()), "client deleted").await?;
     Ok(true)

@@ -126,6 +126,9 @@ pub enum GrantType {
     AuthorizationCode,
     RefreshToken,
     ClientCredentials,
+    /// RFC 8693.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -200,6 +203,11 @@ impl ClientSpec {
             public && uses(GrantType::ClientCredentials),
             "/grantTypes",
             "a client without a secret cannot use client_credentials (RFC 6749 §4.4)",
+        );
+        faults.add_if(
+            public && uses(GrantType::TokenExchange),
+            "/grantTypes",
+            "a client that cannot show who it is cannot exchange tokens",
         );
         faults.add_if(
             public && (!self.introspect.is_empty() || self.events),

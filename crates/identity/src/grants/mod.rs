@@ -14,7 +14,7 @@ use base::Time;
 use base::event::Revoked;
 use base::ids::{ClientId, GrantId, SessionId, UserId};
 use base::scope::Scopes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) use store::grant_of;
 pub use store::{Rotation, count_replay, find, list_of_client, list_of_user, rotate};
@@ -58,6 +58,28 @@ pub struct Grant {
     pub refresh_generation: i64,
     pub refresh_rotated_at: Option<Time>,
     pub revoked_at: Option<Time>,
+    /// Who uses its tokens on whose behalf (RFC 8693 §4.1); of grants that came by exchange.
+    pub act: Option<Value>,
+}
+
+/// The token's grant that an exchange starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    pub grant_id: GrantId,
+    pub epoch: i64,
+    pub client_epoch: i64,
+}
+
+/// What an exchange makes: rights of another grant's subject, for another client.
+#[derive(Debug, Clone)]
+pub struct NewChild {
+    pub parent: Parent,
+    /// The grant above, for what it says of the person and the login.
+    pub of: Grant,
+    pub client_id: ClientId,
+    pub scopes: Scopes,
+    pub audiences: Audiences,
+    pub act: Value,
 }
 
 impl Grant {
@@ -110,6 +132,17 @@ pub async fn standing(
     store::upsert_standing(cx, client_id, scopes, audiences).await
 }
 
+/// The grant below another one, made or taken up again; None if the one above has been revoked meanwhile. It lives
+/// no longer than the tokens that it is for.
+pub async fn exchange(cx: &mut Cx, new: NewChild) -> Result<Option<Grant>, StoreError> {
+    // From here on a revocation of the grant above waits, and then finds this one below it.
+    if !store::hold(cx, &new.parent).await? {
+        return Ok(None);
+    }
+    let expires_at = cx.now.plus(cx.identity.config.lifetimes.access_token).min(new.of.expires_at);
+    store::upsert_child(cx, &new, expires_at).await.map(Some)
+}
+
 /// Revokes a grant with everything issued under it. False if it was revoked before or does not exist.
 pub async fn revoke(cx: &mut Cx, grant_id: &GrantId, reason: &'static str) -> Result<bool, StoreError> {
     let Some((client_id, user_id)) = store::revoke(cx, grant_id, reason).await? else {
@@ -134,7 +167,33 @@ async fn tell(
         ..audit::Record::default()
     };
     audit::record(cx, Act::GrantRevoked, record).await?;
-    events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await
+    events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await?;
+    let below = store::revoke_below(cx, grant_id, reason).await?;
+    tell_below(cx, below, reason).await
+}
+
+/// The events of grants that came by exchange name each of them: nothing else of what is known about their tokens
+/// names the grant or the client above.
+async fn tell_below(
+    cx: &mut Cx,
+    below: Vec<(GrantId, ClientId, Option<UserId>)>,
+    reason: &'static str,
+) -> Result<(), StoreError> {
+    for (grant_id, client_id, subject) in below {
+        let object = Some(grant_id.to_string());
+        let detail = json!({"reason": reason});
+        let client_id = Some(client_id);
+        let record = audit::Record { subject, client_id, object, detail, ..audit::Record::default() };
+        audit::record(cx, Act::GrantRevoked, record).await?;
+        events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await?;
+    }
+    Ok(())
+}
+
+/// Revokes what others got in exchange for a client's tokens: it ends when these do.
+pub async fn revoke_below_client(cx: &mut Cx, client_id: &ClientId, reason: &'static str) -> Result<(), StoreError> {
+    let below = store::revoke_below_client(cx, client_id, reason).await?;
+    tell_below(cx, below, reason).await
 }
 
 /// Revokes all grants of a client. The event is that of the client: whoever calls this appends it.

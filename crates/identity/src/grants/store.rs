@@ -5,7 +5,7 @@ use base::ids::{ClientId, GrantId, SessionId, UserId};
 use base::scope::Scopes;
 use store::{Row, StoreError, params};
 
-use super::{Grant, NewGrant};
+use super::{Grant, NewChild, NewGrant, Parent};
 use crate::Cx;
 use crate::scopes::Audiences;
 
@@ -46,7 +46,7 @@ pub(super) async fn activate(
     let sql = "UPDATE grants SET activated_at = $2, expires_at = $3, refresh_generation = $4
         WHERE grant_id = $1 AND activated_at IS NULL AND revoked_at IS NULL AND expires_at > $2
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act";
     let row = cx.tx.one(sql, &params![grant_id, cx.now, cx.now.plus(lifetime), generation]).await?;
     row.as_ref().map(grant_of).transpose()
 }
@@ -64,7 +64,7 @@ pub(super) async fn upsert_standing(
         ON CONFLICT (standing_key) DO UPDATE
         SET expires_at = excluded.expires_at, revoked_at = NULL, revoked_because = NULL
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act";
     let (scopes, audiences) = (scopes.to_string(), audiences.to_string());
     let key = serde_json::json!([client_id, scopes, audiences]).to_string();
     let expires_at = cx.now.plus(cx.identity.config.lifetimes.grant);
@@ -73,19 +73,98 @@ pub(super) async fn upsert_standing(
     rows.first().map_or(Err(StoreError::Invalid), grant_of)
 }
 
+/// Nobody revokes the grant until the transaction ends; false if somebody has since it had this epoch.
+pub(super) async fn hold(cx: &mut Cx, parent: &Parent) -> Result<bool, StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch WHERE grant_id = $1 AND epoch = $2 AND revoked_at IS NULL";
+    Ok(cx.tx.execute(sql, &params![&parent.grant_id, parent.epoch]).await? > 0)
+}
+
+/// The grant below `parent` for these rights, made or taken up again in one statement.
+pub(super) async fn upsert_child(cx: &mut Cx, new: &NewChild, expires_at: Time) -> Result<Grant, StoreError> {
+    let sql = "INSERT INTO grants
+        (grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, epoch, created_at,
+         activated_at, expires_at, refresh_generation, refresh_replays, standing_key, parent_grant_id, parent_epoch,
+         parent_client_epoch, act)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, 0, 0, $12, $13, $14, $15, $16)
+        ON CONFLICT (standing_key) DO UPDATE
+        SET expires_at = excluded.expires_at, revoked_at = NULL, revoked_because = NULL
+        RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act";
+    let Parent { grant_id: parent, epoch, client_epoch } = &new.parent;
+    let (scopes, audiences, act) = (new.scopes.to_string(), new.audiences.to_string(), new.act.to_string());
+    let rights = serde_json::json!([scopes, audiences, act]);
+    let key = serde_json::json!(["exchange", new.client_id, parent, epoch, client_epoch, rights]).to_string();
+    let values = params![
+        GrantId::random(),
+        &new.client_id,
+        new.of.user_id.as_ref(),
+        new.of.session_id.as_ref(),
+        scopes,
+        audiences,
+        new.of.auth_time,
+        new.of.acr.as_deref(),
+        new.of.amr.join(" "),
+        cx.now,
+        expires_at,
+        key,
+        parent,
+        *epoch,
+        *client_epoch,
+        act,
+    ];
+    let rows = cx.tx.query(sql, &values).await?;
+    rows.first().map_or(Err(StoreError::Invalid), grant_of)
+}
+
+/// Revokes all grants below this one, at any depth.
+pub(super) async fn revoke_below(
+    cx: &mut Cx,
+    grant_id: &GrantId,
+    reason: &'static str,
+) -> Result<Vec<(GrantId, ClientId, Option<UserId>)>, StoreError> {
+    let sql = "WITH RECURSIVE below (grant_id) AS (
+            SELECT grant_id FROM grants WHERE parent_grant_id = $1
+            UNION SELECT g.grant_id FROM grants g JOIN below b ON g.parent_grant_id = b.grant_id)
+        UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE revoked_at IS NULL AND grant_id IN (SELECT grant_id FROM below)
+        RETURNING grant_id, client_id, user_id";
+    cx.tx.query(sql, &params![grant_id, cx.now, reason]).await?.iter().map(revoked).collect()
+}
+
+/// Revokes all grants below those of a client, at any depth.
+pub(super) async fn revoke_below_client(
+    cx: &mut Cx,
+    client_id: &ClientId,
+    reason: &'static str,
+) -> Result<Vec<(GrantId, ClientId, Option<UserId>)>, StoreError> {
+    let sql = "WITH RECURSIVE below (grant_id) AS (
+            SELECT c.grant_id FROM grants p JOIN grants c ON c.parent_grant_id = p.grant_id WHERE p.client_id = $1
+            UNION SELECT g.grant_id FROM grants g JOIN below b ON g.parent_grant_id = b.grant_id)
+        UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE revoked_at IS NULL AND grant_id IN (SELECT grant_id FROM below)
+        RETURNING grant_id, client_id, user_id";
+    cx.tx.query(sql, &params![client_id, cx.now, reason]).await?.iter().map(revoked).collect()
+}
+
+fn revoked(row: &Row) -> Result<(GrantId, ClientId, Option<UserId>), StoreError> {
+    let user_id = row.opt_string("user_id")?.map(UserId::from);
+    Ok((row.string("grant_id")?.into(), row.string("client_id")?.into(), user_id))
+}
+
 pub async fn find(cx: &mut Cx, grant_id: &GrantId) -> Result<Option<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act
         FROM grants WHERE grant_id = $1";
     cx.tx.read_one(sql, &params![grant_id]).await?.as_ref().map(grant_of).transpose()
 }
 
-/// The live grants of a user, newest first.
+/// The live grants of a user, newest first, without those that came by exchange: they end with the ones above them.
 pub async fn list_of_user(cx: &mut Cx, user_id: &UserId) -> Result<Vec<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act
         FROM grants
-        WHERE user_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
+        WHERE user_id = $1 AND parent_grant_id IS NULL
+          AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
         ORDER BY activated_at DESC LIMIT 1000";
     cx.tx.read(sql, &params![user_id, cx.now]).await?.iter().map(grant_of).collect()
 }
@@ -93,7 +172,7 @@ pub async fn list_of_user(cx: &mut Cx, user_id: &UserId) -> Result<Vec<Grant>, S
 /// The live grants of a client, newest first.
 pub async fn list_of_client(cx: &mut Cx, client_id: &ClientId) -> Result<Vec<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act
         FROM grants
         WHERE client_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
         ORDER BY activated_at DESC LIMIT 1000";
@@ -183,7 +262,7 @@ pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>, idle_since: Time) -> Re
           AND revoked_at IS NULL AND activated_at IS NOT NULL AND expires_at > $4
           AND COALESCE(refresh_rotated_at, activated_at) > $5
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act";
     let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, idle_since];
     cx.tx.one(sql, &values).await?.as_ref().map(grant_of).transpose()
 }
@@ -200,7 +279,7 @@ pub async fn count_replay(
           AND revoked_at IS NULL AND activated_at IS NOT NULL AND expires_at > $4
           AND refresh_rotated_at >= $5 AND refresh_replays < $6
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act";
     let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotated_after, at_most,];
     cx.tx.one(sql, &values).await?.as_ref().map(grant_of).transpose()
 }
@@ -224,5 +303,6 @@ pub(crate) fn grant_of(row: &Row) -> Result<Grant, StoreError> {
         refresh_generation: row.int("refresh_generation")?,
         refresh_rotated_at: row.opt_time("refresh_rotated_at")?,
         revoked_at: row.opt_time("revoked_at")?,
+        act: row.opt_text("act")?.map(serde_json::from_str).transpose().map_err(|_| StoreError::Invalid)?,
     })
 }

@@ -20,6 +20,7 @@ pub use sets::{Sets, audiences, id_of, scopes};
 
 const ACCESS: &[u8] = b"access token 1";
 const REFERENCE: &[u8] = b"jwt access token 1";
+const INNER: &[u8] = b"inner jwt 1";
 const REFRESH: &[u8] = b"refresh token 1";
 
 /// What an access token says.
@@ -89,6 +90,15 @@ impl Handles {
 
     pub fn open_reference(&self, text: &str) -> Option<AccessToken> {
         AccessToken::from_bytes(&self.access.open(REFERENCE, &base64url_decode(text)?)?)
+    }
+
+    /// The `handle` claim of an inner JWT: by it the one who received the JWT can exchange it, and do nothing else.
+    pub fn seal_inner(&self, token: &AccessToken) -> String {
+        base64url(&self.access.seal(INNER, &token.to_bytes()))
+    }
+
+    pub fn open_inner(&self, text: &str) -> Option<AccessToken> {
+        AccessToken::from_bytes(&self.access.open(INNER, &base64url_decode(text)?)?)
     }
 
     pub fn seal_refresh(&self, token: &RefreshToken) -> Secret<String> {

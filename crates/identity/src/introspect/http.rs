@@ -71,6 +71,7 @@ impl Answer<'_> {
             claims.insert("exp".to_owned(), exp.seconds().into());
             // By its type and its issuer it is an access token like any other; a gateway lets none in that says this.
             claims.insert("token_use".to_owned(), "inner".into());
+            claims.insert("handle".to_owned(), self.identity.handles.seal_inner(&told.token).into());
         }
         let server = self.catalog.resource_servers.get(&audience);
         let ring = keys::ring(self.identity).await?;

@@ -20,6 +20,7 @@ pub use http::routes;
 use crate::claims;
 use crate::clients::Client;
 use crate::error::{OAuthError, invalid_target};
+use crate::handles::AccessToken;
 use crate::scopes::{Audiences, Catalog};
 use crate::token::issue::{about_the_login, audience_claim};
 use crate::token::live::Live;
@@ -31,6 +32,7 @@ pub struct Told {
     /// The one audience that a JWT can be for.
     pub audience: Option<String>,
     pub expires_at: Time,
+    pub token: AccessToken,
 }
 
 /// The audiences a request is about: all that the caller may introspect, or the one it names in `resource`,
@@ -81,7 +83,7 @@ fn tell(catalog: &Catalog, issuer: &str, live: &Live, asked: &Audiences) -> Opti
         members.extend(contracted.claims);
     }
     let audience = audiences.iter().next().filter(|_| audiences.len() == 1).map(str::to_owned);
-    Some(Told { members, audience, expires_at: live.token.expires_at })
+    Some(Told { members, audience, expires_at: live.token.expires_at, token: live.token.clone() })
 }
 
 /// How long an answer may be kept: whole seconds, never beyond the token or the JWT in the answer.

@@ -4,6 +4,7 @@ pub(crate) mod actors;
 mod assertions;
 mod audit;
 mod clients;
+mod exchange;
 mod feed;
 mod granted;
 mod grants;

@@ -55,7 +55,8 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
     let (Some(grant), Some(selection)) = (grant, selection) else {
         return Err(invalid_grant(REFUSED));
     };
-    let extras = Extras { nonce: grant.nonce.clone(), refresh_generation: refreshable.then_some(1), refreshed: false };
+    let extras =
+        Extras { nonce: grant.nonce.clone(), refresh_generation: refreshable.then_some(1), ..Extras::default() };
     issue::plan(cx, &by.client, grant, selection, extras).await
 }
 

@@ -1,10 +1,12 @@
 //! What is issued: access token (opaque, or a JWT as RFC 9068 has it), refresh token, ID token.
 
+use base::Time;
 use base::ids::TokenId;
 use jose::Algorithm;
 use jose::hash::left_half_hash;
 use serde_json::{Map, Value, json};
 
+use super::exchange;
 use super::select::Selection;
 use crate::audit::{self, Act};
 use crate::claims::{self, Person};
@@ -21,8 +23,21 @@ use crate::{Cx, Identity};
 pub struct Extras {
     pub nonce: Option<String>,
     pub refresh_generation: Option<i64>,
-    /// A refresh token brought it, not a fresh grant.
-    pub refreshed: bool,
+    pub kind: Kind,
+    /// The token ends no later than this.
+    pub not_after: Option<Time>,
+}
+
+/// How a token came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    #[default]
+    Fresh,
+    Refreshed,
+    /// RFC 8693, for an access token …
+    Exchanged,
+    /// … or for a JWT as introspection makes it, for the inside.
+    ExchangedForInner,
 }
 
 /// All that is needed to make the answer once the transaction is committed.
@@ -45,6 +60,10 @@ pub(super) async fn plan(
     selection: Selection,
     extras: Extras,
 ) -> Result<Plan, OAuthError> {
+    let lifetimes = cx.identity.config.lifetimes;
+    let inner = extras.kind == Kind::ExchangedForInner;
+    let longest = if inner { lifetimes.inner_token.min(lifetimes.access_token) } else { lifetimes.access_token };
+    let expires_at = cx.now.plus(longest).min(grant.expires_at).min(extras.not_after.unwrap_or(grant.expires_at));
     let token = AccessToken {
         grant_id: grant.grant_id.clone(),
         epoch: grant.epoch,
@@ -52,10 +71,14 @@ pub(super) async fn plan(
         scope_set: selection.scope_set,
         audience_set: selection.audience_set,
         issued_at: cx.now,
-        expires_at: cx.now.plus(cx.identity.config.lifetimes.access_token).min(grant.expires_at),
+        expires_at,
         jti: TokenId(base::random::text::<12>()),
     };
-    let act = if extras.refreshed { Act::TokenRefreshed } else { Act::TokenIssued };
+    let act = match extras.kind {
+        Kind::Fresh => Act::TokenIssued,
+        Kind::Refreshed => Act::TokenRefreshed,
+        Kind::Exchanged | Kind::ExchangedForInner => Act::TokenExchanged,
+    };
     let record = audit::Record {
         subject: grant.user_id.clone(),
         client_id: Some(client.client_id.clone()),
@@ -66,12 +89,13 @@ pub(super) async fn plan(
             "audiences": selection.audiences.to_string(),
             "expires_at": token.expires_at,
             "generation": extras.refresh_generation,
+            "act": grant.act,
         }),
         ..audit::Record::default()
     };
     let contracted = match client.spec.access_token_format {
-        TokenFormat::Opaque => Map::new(),
-        TokenFormat::Jwt => contracted(cx, client, &grant, &selection).await?,
+        TokenFormat::Opaque if !inner => Map::new(),
+        _ => contracted(cx, client, &grant, &selection).await?,
     };
     audit::record(cx, act, record).await?;
     Ok(Plan { client: client.clone(), grant, selection, token, extras, contracted })
@@ -95,6 +119,7 @@ async fn contracted(
 pub(super) async fn finish(identity: &Identity, plan: &Plan) -> Result<Value, OAuthError> {
     let ring = keys::ring(identity).await?;
     let access_token = match plan.client.spec.access_token_format {
+        _ if plan.extras.kind == Kind::ExchangedForInner => plan.jwt(identity, &ring).await?,
         TokenFormat::Opaque => identity.handles.seal_access(&plan.token).expose().clone(),
         TokenFormat::Jwt => plan.jwt(identity, &ring).await?,
     };
@@ -105,6 +130,12 @@ pub(super) async fn finish(identity: &Identity, plan: &Plan) -> Result<Value, OA
         "expires_in": expires_in,
         "scope": plan.selection.scopes,
     });
+    // RFC 8693 §2.2.1.
+    match plan.extras.kind {
+        Kind::Fresh | Kind::Refreshed => {}
+        Kind::Exchanged => put(&mut answer, "issued_token_type", exchange::ACCESS_TOKEN),
+        Kind::ExchangedForInner => put(&mut answer, "issued_token_type", exchange::JWT),
+    }
     if let Some(generation) = plan.extras.refresh_generation {
         let refresh = RefreshToken { grant_id: plan.grant.grant_id.clone(), generation };
         put(&mut answer, "refresh_token", identity.handles.seal_refresh(&refresh).expose().as_str());
@@ -159,8 +190,13 @@ impl Plan {
             "iat": self.token.issued_at.seconds(),
             "exp": self.token.expires_at.seconds(),
             "grant_id": self.grant.grant_id,
-            "handle": identity.handles.seal_reference(&self.token),
         });
+        if self.extras.kind == Kind::ExchangedForInner {
+            put(&mut claims, "token_use", "inner");
+            put(&mut claims, "handle", identity.handles.seal_inner(&self.token));
+        } else {
+            put(&mut claims, "handle", identity.handles.seal_reference(&self.token));
+        }
         about_the_login(&mut claims, &self.grant);
         for (name, value) in &self.contracted {
             put(&mut claims, name, value.clone());
@@ -178,7 +214,7 @@ pub fn audience_claim(audiences: &Audiences, issuer: &str) -> Value {
     }
 }
 
-/// `auth_time`, `acr`, `amr` and `sid`, where they are known.
+/// `auth_time`, `acr`, `amr`, `sid` and `act`, where they are known.
 pub fn about_the_login(claims: &mut Value, grant: &Grant) {
     if let Some(auth_time) = grant.auth_time {
         put(claims, "auth_time", auth_time.seconds());
@@ -191,6 +227,9 @@ pub fn about_the_login(claims: &mut Value, grant: &Grant) {
     }
     if let Some(session_id) = &grant.session_id {
         put(claims, "sid", session_id.as_str());
+    }
+    if let Some(act) = &grant.act {
+        put(claims, "act", act.clone());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::scope::Scopes;
 use base::{Time, handle};
-use jose::{Algorithm, Expected};
+use jose::{Algorithm, Expected, Verified};
 use store::{StoreError, params};
 
 use crate::claims::{self, Person};
@@ -42,6 +42,12 @@ pub async fn read(identity: &Identity, text: &str, now: Time) -> Result<Option<A
 }
 
 async fn read_jwt(identity: &Identity, text: &str, now: Time) -> Result<Option<AccessToken>, OAuthError> {
+    let verified = verified(identity, text, now).await?;
+    Ok(verified.and_then(|verified| identity.handles.open_reference(verified.text("handle")?)))
+}
+
+/// A JWT access token of ours, also an inner one.
+async fn verified(identity: &Identity, text: &str, now: Time) -> Result<Option<Verified>, OAuthError> {
     let expected = Expected {
         types: &["at+jwt"],
         issuer: Some(&identity.config.issuer),
@@ -51,18 +57,41 @@ async fn read_jwt(identity: &Identity, text: &str, now: Time) -> Result<Option<A
         leeway: Duration::ZERO,
         expiry_required: true,
     };
-    let Ok(verified) = keys::ring(identity).await?.verifying().verify(text, &expected) else {
-        return Ok(None);
-    };
-    Ok(verified.text("handle").and_then(|text| identity.handles.open_reference(text)))
+    Ok(keys::ring(identity).await?.verifying().verify(text, &expected).ok())
 }
 
 /// All about a token, if it is good: not expired, and neither it nor its grant, client or user revoked.
 pub async fn find(cx: &mut Cx, text: &str) -> Result<Option<Live>, OAuthError> {
     let identity = cx.identity.clone();
-    let Some(token) = read(&identity, text, cx.now).await? else {
+    match read(&identity, text, cx.now).await? {
+        Some(token) => of(cx, token).await,
+        None => Ok(None),
+    }
+}
+
+/// All about the token that an inner JWT was made from, if both are good, and the JWT's own audience. It lives no
+/// longer than the JWT.
+pub async fn find_inner(cx: &mut Cx, text: &str) -> Result<Option<(Live, String)>, OAuthError> {
+    let identity = cx.identity.clone();
+    let Some(verified) = verified(&identity, text, cx.now).await? else {
         return Ok(None);
     };
+    let opened = verified.text("handle").and_then(|handle| identity.handles.open_inner(handle));
+    let exp = verified.claims.get("exp").and_then(serde_json::Value::as_i64).map(Time::from_seconds);
+    let (Some("inner"), Some(token), Some(audience), Some(exp)) =
+        (verified.text("token_use"), opened, verified.text("aud"), exp)
+    else {
+        return Ok(None);
+    };
+    let token = AccessToken { expires_at: token.expires_at.min(exp), ..token };
+    if token.expires_at <= cx.now {
+        return Ok(None);
+    }
+    Ok(of(cx, token).await?.map(|live| (live, audience.to_owned())))
+}
+
+async fn of(cx: &mut Cx, token: AccessToken) -> Result<Option<Live>, OAuthError> {
+    let identity = cx.identity.clone();
     let Some((grant, client, person)) = facts(cx, &token).await? else {
         return Ok(None);
     };
@@ -78,12 +107,16 @@ async fn facts(cx: &mut Cx, token: &AccessToken) -> Result<Option<(Grant, Client
     let sql =
         "SELECT g.grant_id, g.client_id, g.user_id, g.session_id, g.scopes, g.audiences, g.auth_time, g.acr, g.amr,
             g.nonce, g.epoch, g.created_at, g.activated_at, g.expires_at, g.refresh_generation, g.refresh_rotated_at,
-            g.revoked_at, c.spec AS client_spec, u.user_id AS person_id, u.username, u.spec AS user_spec
+            g.revoked_at, g.act, c.spec AS client_spec, u.user_id AS person_id, u.username, u.spec AS user_spec
         FROM grants g
         JOIN clients c ON c.client_id = g.client_id
+        LEFT JOIN grants p ON p.grant_id = g.parent_grant_id
+        LEFT JOIN clients pc ON pc.client_id = p.client_id
         LEFT JOIN users u ON u.user_id = g.user_id AND u.disabled_at IS NULL
         WHERE g.grant_id = $1 AND g.epoch = $2 AND g.revoked_at IS NULL
           AND c.epoch = $3 AND c.disabled_at IS NULL
+          AND (g.parent_grant_id IS NULL OR (p.epoch = g.parent_epoch AND p.revoked_at IS NULL
+               AND pc.epoch = g.parent_client_epoch AND pc.disabled_at IS NULL))
           AND NOT EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = $4)";
     let values = params![&token.grant_id, token.epoch, token.client_epoch, token.jti.as_str()];
     let Some(row) = cx.tx.read_one(sql, &values).await? else {

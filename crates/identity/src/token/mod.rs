@@ -8,6 +8,7 @@ mod authorization_code;
 pub mod bearer;
 pub mod client_auth;
 mod client_credentials;
+mod exchange;
 pub mod form;
 mod http;
 pub mod issue;
@@ -28,10 +29,11 @@ use form::Form;
 use issue::Plan;
 
 /// THE LIST: every `grant_type`, also as discovery names them.
-pub const GRANTS: [(&str, GrantType); 3] = [
+pub const GRANTS: [(&str, GrantType); 4] = [
     ("authorization_code", GrantType::AuthorizationCode),
     ("refresh_token", GrantType::RefreshToken),
     ("client_credentials", GrantType::ClientCredentials),
+    ("urn:ietf:params:oauth:grant-type:token-exchange", GrantType::TokenExchange),
 ];
 
 /// What a token request comes to. An error may say `.keep()`: what was written is committed all the same.
@@ -64,6 +66,7 @@ async fn run(cx: &mut Cx, by: &Authenticated, grant_type: GrantType, form: &Form
         GrantType::AuthorizationCode => authorization_code::exchange(cx, by, form).await?,
         GrantType::RefreshToken => refresh_token::exchange(cx, by, form).await?,
         GrantType::ClientCredentials => client_credentials::exchange(cx, by, form).await?,
+        GrantType::TokenExchange => exchange::exchange(cx, by, form).await?,
     };
     if let Some(secret_id) = &by.secret_id {
         touch_secret(cx, secret_id).await?;

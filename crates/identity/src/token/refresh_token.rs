@@ -4,7 +4,7 @@
 
 use super::client_auth::Authenticated;
 use super::form::Form;
-use super::issue::{self, Extras, Plan};
+use super::issue::{self, Extras, Kind, Plan};
 use super::select;
 use crate::Cx;
 use crate::audit::{self, Act, Outcome};
@@ -29,7 +29,7 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
     let selection = select::of_grant(cx, &by.client, &grant, requested, &form.resources()?).await?;
 
     let (grant, generation) = advance(cx, by, &presented).await?;
-    let extras = Extras { nonce: None, refresh_generation: Some(generation), refreshed: true };
+    let extras = Extras { refresh_generation: Some(generation), kind: Kind::Refreshed, ..Extras::default() };
     issue::plan(cx, &by.client, grant, selection, extras).await
 }
 

@@ -39,8 +39,8 @@ pub use error::Refused;
 /// Forward only; the text of a released one never changes.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") },
-    Migration { version: 30, name: "plans", sql: include_str!("../migrations/0030_plans.sql") },
-    Migration { version: 31, name: "usage", sql: include_str!("../migrations/0031_usage.sql") },
+    Migration { version: 20, name: "plans", sql: include_str!("../migrations/0020_plans.sql") },
+    Migration { version: 21, name: "usage", sql: include_str!("../migrations/0021_usage.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
 ];
 

@@ -85,18 +85,19 @@ pub async fn open_entitlement(config: Config, clock: &SharedClock) -> anyhow::Re
 pub async fn tend_entitlement(entitlement: SharedEntitlement, stop: CancellationToken) {
     let mut minute = tokio::time::interval(Duration::from_secs(60));
     minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let writing = entitlement.clone().write_decisions();
-    tokio::pin!(writing);
+    // On the heap, so that it can be ended before the rest is written: it holds the queue.
+    let mut writing = Box::pin(entitlement.clone().write_decisions());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = &mut writing => break,
+            () = writing.as_mut() => break,
             _ = minute.tick() => {}
         }
         if let Err(error) = entitlement.minute().await {
             tracing::error!(cause = %error, "housekeeping of the entitlement system failed; it is tried again in a minute");
         }
     }
+    drop(writing);
     // What was decided in the last moment.
     if let Err(error) = entitlement::decisions::flush(&entitlement).await {
         tracing::error!(cause = %error, "the last decisions could not be written");

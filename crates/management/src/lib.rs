@@ -41,6 +41,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") },
     Migration { version: 20, name: "plans", sql: include_str!("../migrations/0020_plans.sql") },
     Migration { version: 21, name: "usage", sql: include_str!("../migrations/0021_usage.sql") },
+    Migration { version: 30, name: "people", sql: include_str!("../migrations/0030_people.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
 ];
 
@@ -97,6 +98,7 @@ impl Management {
     pub async fn minute(self: &Arc<Self>) -> Result<(), StoreError> {
         let mut cx = Cx::system(self);
         session::purge(&mut cx).await?;
+        people::sweep(&mut cx).await?;
         cx.commit().await?;
         let changed = subscriptions::apply_due(&Cx::system(self)).await.map(drop);
         told(changed)?;

@@ -46,7 +46,8 @@ pub type Route = (&'static str, Guard, MethodRouter<SharedManagement>);
 
 /// All routes; a slice adds its own here.
 pub(crate) fn list() -> Vec<Route> {
-    let slices: [fn() -> Vec<Route>; 7] = [
+    let slices: &[fn() -> Vec<Route>] = &[
+        crate::people::routes,
         crate::session::routes,
         crate::portal::routes,
         crate::console::routes,
@@ -55,7 +56,7 @@ pub(crate) fn list() -> Vec<Route> {
         crate::usage::routes,
         crate::quotas::routes,
     ];
-    slices.into_iter().flat_map(|routes| routes()).collect()
+    slices.iter().flat_map(|routes| routes()).collect()
 }
 
 /// What people, developers' programs and gateways see.

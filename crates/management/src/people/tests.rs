@@ -1,42 +1,174 @@
-//! Who is who.
+//! Who arrives, who joins, who may send whom away.
 
+use futures_util::future::join_all;
+use http::{Method, StatusCode};
+use serde_json::json;
 use testkit::db::TestDb;
 use testkit::store_test;
 
-use super::{arrive, make_member, person};
-use crate::actor::{Right, Role, Share};
+use super::{
+    INVITED_FOR, accept, arrive, found, invite, list_organisations, make_member, members, person, remove, set_role,
+    withdraw,
+};
+use crate::actor::{Actor, Person, Role};
 use crate::tests::Platform;
-use crate::{Actor, Cx, MIGRATIONS, PROVIDER, Refused};
+use crate::tests::house::{ISSUER, person as stranger};
+use crate::{Cx, MIGRATIONS, PROVIDER, Refused};
 
-store_test!(a_person_has_one_row_and_an_organisation_of_their_own, MIGRATIONS, |db: TestDb| async move {
+async fn arrived(p: &Platform, subject: &str, name: &str) -> Person {
+    let mut cx = p.cx(Actor::System);
+    let person = arrive(&mut cx, ISSUER, subject, name, Some("a@example.com")).await.unwrap();
+    cx.commit().await.unwrap();
+    person
+}
+
+/// As somebody who is known: with the memberships that they have now.
+async fn cx_of(p: &Platform, id: &str) -> Cx {
+    let found = person(&mut p.cx(Actor::System), id).await.unwrap().unwrap();
+    p.cx(Actor::Person(found))
+}
+
+fn own(person: &Person) -> String {
+    person.memberships.iter().find(|member| member.role == Role::Owner).unwrap().organisation.clone()
+}
+
+store_test!(fifty_first_logins_at_once_make_one_person_and_one_organisation, MIGRATIONS, |db: TestDb| async move {
     let p = Platform::on(db).await;
-    let mut cx = Cx::system(&p.management);
 
-    let first = arrive(&mut cx, "https://id.example", "ann", "Ann", Some("ann@example.com")).await.unwrap();
-    let again = arrive(&mut cx, "https://id.example", "ann", "Ann Example", None).await.unwrap();
-    let other = arrive(&mut cx, "https://elsewhere.example", "ann", "Ann", None).await.unwrap();
+    let people = join_all((0..50).map(|_| arrived(&p, "dana", "Dana Example"))).await;
 
-    assert_eq!(first.id, again.id);
-    assert_ne!(first.id, other.id, "a subject is somebody at its issuer only");
-    assert_eq!(again.name, "Ann Example");
-    assert_eq!(again.memberships.len(), 1);
-    assert_eq!(again.memberships[0].role, Role::Owner);
-    let actor = Actor::Person(again.clone());
-    assert!(actor.may_for(&again.memberships[0].organisation, Share::Own));
-    assert!(!actor.may_for(&other.memberships[0].organisation, Share::See) && !actor.may(Right::Read));
+    let first = &people[0];
+    assert!(people.iter().all(|person| person.id == first.id));
+    assert_eq!(first.memberships.len(), 1);
+    assert!(own(first).starts_with("dana-example-"), "{}", own(first));
+    let all = list_organisations(&mut p.cx(Actor::System), "", 100).await.unwrap();
+    assert_eq!(all.len(), 2, "the provider and one more: {all:?}");
 });
 
-store_test!(a_role_belongs_to_one_side, MIGRATIONS, |db: TestDb| async move {
+store_test!(the_same_subject_of_another_issuer_is_somebody_else, MIGRATIONS, |db: TestDb| async move {
     let p = Platform::on(db).await;
-    let mut cx = Cx::system(&p.management);
-    let ann = arrive(&mut cx, "https://id.example", "ann", "Ann", None).await.unwrap();
-    let home = ann.memberships[0].organisation.clone();
+    let ours = arrived(&p, "dana", "Dana").await;
 
-    let wrong = make_member(&mut cx, &home, &ann.id, Role::Administrator).await;
-    assert!(matches!(wrong, Err(Refused::Invalid(..))));
-    assert!(make_member(&mut cx, PROVIDER, &ann.id, Role::Owner).await.is_err());
-    make_member(&mut cx, PROVIDER, &ann.id, Role::Publisher).await.unwrap();
+    let mut cx = p.cx(Actor::System);
+    let theirs = arrive(&mut cx, "https://other.example", "dana", "\u{7}", None).await.unwrap();
+    cx.commit().await.unwrap();
 
-    let ann = person(&mut cx, &ann.id).await.unwrap().unwrap();
-    assert!(Actor::Person(ann.clone()).may(Right::Publish) && !Actor::Person(ann).may(Right::Administer));
+    assert_ne!(ours.id, theirs.id);
+    assert_eq!(theirs.name, "dana", "a name that shows nothing is not shown");
+});
+
+store_test!(an_invitation_is_taken_once_and_by_one, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let dana = arrived(&p, "dana", "Dana").await;
+    let others = join_all((0..20).map(|n| {
+        let p = &p;
+        async move { arrived(p, &format!("guest-{n}"), "Guest").await }
+    }))
+    .await;
+    let mut cx = cx_of(&p, &dana.id).await;
+    let invited = invite(&mut cx, &own(&dana), Role::Developer, "for the team").await.unwrap();
+    cx.commit().await.unwrap();
+
+    let taken = join_all(others.iter().map(|other| {
+        let (p, token) = (&p, &invited.token);
+        async move {
+            let mut cx = cx_of(p, &other.id).await;
+            let taken = accept(&mut cx, token).await.is_ok();
+            taken && cx.commit().await.is_ok()
+        }
+    }))
+    .await;
+
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+    assert_eq!(members(&mut p.cx(Actor::System), &own(&dana)).await.unwrap().len(), 2);
+});
+
+store_test!(an_invitation_ends_and_can_be_withdrawn, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let (dana, guest) = (arrived(&p, "dana", "Dana").await, arrived(&p, "guest", "Guest").await);
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let mut cx = cx_of(&p, &dana.id).await;
+        let invited = invite(&mut cx, &own(&dana), Role::Developer, "").await.unwrap();
+        cx.commit().await.unwrap();
+        tokens.push(invited);
+    }
+    let mut cx = cx_of(&p, &dana.id).await;
+    withdraw(&mut cx, &own(&dana), &tokens[0].invitation.id).await.unwrap();
+    cx.commit().await.unwrap();
+
+    assert!(matches!(accept(&mut cx_of(&p, &guest.id).await, &tokens[0].token).await, Err(Refused::NotFound(_))));
+    p.clock.advance(INVITED_FOR);
+    assert!(matches!(accept(&mut cx_of(&p, &guest.id).await, &tokens[1].token).await, Err(Refused::NotFound(_))));
+    assert!(matches!(accept(&mut p.nobody(), &tokens[1].token).await, Err(Refused::NoRight)));
+});
+
+store_test!(the_last_owner_stays_also_when_two_leave_at_once, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let (dana, eli) = (arrived(&p, "dana", "Dana").await, arrived(&p, "eli", "Eli").await);
+    let acme = own(&dana);
+    let mut cx = p.cx(Actor::System);
+    make_member(&mut cx, &acme, &eli.id, Role::Owner).await.unwrap();
+    cx.commit().await.unwrap();
+
+    let left = join_all([&dana.id, &eli.id].map(|id| {
+        let (p, acme) = (&p, &acme);
+        async move {
+            let mut cx = cx_of(p, id).await;
+            let left = remove(&mut cx, acme, id).await.is_ok();
+            left && cx.commit().await.is_ok()
+        }
+    }))
+    .await;
+
+    assert_eq!(left.iter().filter(|left| **left).count(), 1);
+    let still = members(&mut p.cx(Actor::System), &acme).await.unwrap();
+    assert_eq!(still.len(), 1);
+    let mut cx = cx_of(&p, &still[0].person).await;
+    let refused = set_role(&mut cx, &acme, &still[0].person, Role::Developer).await;
+    assert!(matches!(refused, Err(Refused::Conflict(_))), "nor does the last one become less: {refused:?}");
+});
+
+store_test!(rights_end_at_the_organisation, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let (dana, eli) = (arrived(&p, "dana", "Dana").await, arrived(&p, "eli", "Eli").await);
+    let acme = own(&dana);
+    let developer = || p.cx(stranger("x", &acme, Role::Developer));
+    let publisher = || p.cx(stranger("y", PROVIDER, Role::Publisher));
+
+    let mut elsewhere = cx_of(&p, &eli.id).await;
+    assert!(matches!(invite(&mut elsewhere, &acme, Role::Owner, "").await, Err(Refused::NotFound(_))));
+    assert!(matches!(remove(&mut elsewhere, &acme, &dana.id).await, Err(Refused::NotFound(_))));
+    assert!(matches!(invite(&mut developer(), &acme, Role::Owner, "").await, Err(Refused::NoRight)));
+    assert!(matches!(set_role(&mut publisher(), &acme, &dana.id, Role::Developer).await, Err(Refused::NoRight)));
+    let up = invite(&mut cx_of(&p, &dana.id).await, PROVIDER, Role::Administrator, "").await;
+    assert!(matches!(up, Err(Refused::NoRight)), "an owner of one organisation makes no administrators: {up:?}");
+    let odd = make_member(&mut p.cx(Actor::System), &acme, &eli.id, Role::Administrator).await;
+    assert!(matches!(odd, Err(Refused::Invalid(..))), "a provider's role exists in the provider only: {odd:?}");
+    let named = found(&mut cx_of(&p, &eli.id).await, "Acme", Some("acme")).await;
+    assert!(matches!(named, Err(Refused::NoRight)), "plans name organisations: {named:?}");
+});
+
+store_test!(the_operator_makes_organisations_and_members_over_http, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let dana = arrived(&p, "dana", "Dana").await;
+    let path = "/management/v1/organisations";
+
+    let made = p.operate(Method::POST, path, Some(&json!({"name": "Acme", "id": "acme"}))).await;
+    let twice = p.operate(Method::POST, path, Some(&json!({"name": "Acme", "id": "acme"}))).await;
+    let wrong = p.operate(Method::POST, path, Some(&json!({"name": "Acme", "id": "ACME!"}))).await;
+    assert_eq!((made.status, twice.status), (StatusCode::CREATED, StatusCode::CONFLICT), "{}", twice.text);
+    assert_eq!((wrong.status, &wrong.body["errors"][0]["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("/id")));
+    let invited = p.operate(Method::POST, &format!("{path}/acme/invitations"), Some(&json!({"role": "owner"}))).await;
+    let mut cx = cx_of(&p, &dana.id).await;
+    accept(&mut cx, invited.body["token"].as_str().unwrap()).await.unwrap();
+    cx.commit().await.unwrap();
+
+    let shown = p.operate(Method::GET, &format!("{path}/acme/members"), None).await;
+    assert_eq!(shown.body["items"][0]["role"], "owner", "{}", shown.text);
+    let all = p.operate(Method::GET, &format!("{path}?limit=1"), None).await;
+    let rest = p.operate(Method::GET, &format!("{path}?cursor={}", all.body["next"].as_str().unwrap()), None).await;
+    assert_eq!(all.body["items"].as_array().unwrap().len() + rest.body["items"].as_array().unwrap().len(), 3);
+    let me = p.operate(Method::GET, "/management/v1/me", None).await;
+    assert_eq!(me.body["actor"], "operator:root");
 });

@@ -49,6 +49,14 @@ impl Document {
         Ok(self.0.value(scope)?.unwrap_or(Value::Null))
     }
 
+    /// The value as JSON text, behind what is in `out`: nothing of what it is made of is copied before.
+    pub fn write(&self, scope: &Scope, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if !self.0.write(scope, out)? {
+            out.extend_from_slice(b"null");
+        }
+        Ok(())
+    }
+
     /// A JSON Schema (2020-12) of what it gives, as far as the text says. `of` knows more of a place.
     pub fn schema(&self, of: &dyn Fn(&Template) -> Value) -> Value {
         self.0.schema(of)
@@ -146,6 +154,50 @@ impl Node {
         }))
     }
 
+    /// Whether there is a value.
+    fn write(&self, scope: &Scope, out: &mut Vec<u8>) -> Result<bool, Failure> {
+        match self {
+            Self::Constant(value) => write(out, value)?,
+            Self::Template { template, .. } => match template.value(scope)? {
+                Some(value) => write(out, &value)?,
+                None => return Ok(false),
+            },
+            Self::List(nodes) => {
+                out.push(b'[');
+                let mut first = true;
+                for node in nodes {
+                    let before = out.len();
+                    if !first {
+                        out.push(b',');
+                    }
+                    match node.write(scope, out)? {
+                        true => first = false,
+                        false => out.truncate(before),
+                    }
+                }
+                out.push(b']');
+            }
+            Self::Map(nodes) => {
+                out.push(b'{');
+                let mut first = true;
+                for (key, node) in nodes {
+                    let before = out.len();
+                    if !first {
+                        out.push(b',');
+                    }
+                    write_key(out, key)?;
+                    out.push(b':');
+                    match node.write(scope, out)? {
+                        true => first = false,
+                        false => out.truncate(before),
+                    }
+                }
+                out.push(b'}');
+            }
+        }
+        Ok(true)
+    }
+
     fn schema(&self, of: &dyn Fn(&Template) -> Value) -> Value {
         match self {
             Self::Constant(value) => serde_json::json!({ "const": value }),
@@ -169,4 +221,12 @@ impl Node {
             }
         }
     }
+}
+
+fn write(out: &mut Vec<u8>, value: &Value) -> Result<(), Failure> {
+    serde_json::to_writer(out, value).map_err(|_| Failure::NoJson)
+}
+
+fn write_key(out: &mut Vec<u8>, key: &str) -> Result<(), Failure> {
+    serde_json::to_writer(out, key).map_err(|_| Failure::NoJson)
 }

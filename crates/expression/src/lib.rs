@@ -25,7 +25,7 @@ mod template;
 pub use compile::Expression;
 pub use document::Document;
 pub use names::{Names, Reference, Segment};
-pub use scope::{Part, Scope};
+pub use scope::{Name, Part, Scope};
 pub use template::Template;
 
 /// Bytes of an expression's text.

@@ -1,7 +1,7 @@
 //! What an expression is evaluated over: JSON values by name.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use cel::common::value::Val;
@@ -44,23 +44,59 @@ impl fmt::Debug for Part {
     }
 }
 
+/// A name, shared or of the program's own; to take one costs no memory.
+#[derive(Debug, Clone)]
+pub enum Name {
+    Own(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Own(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(name: &'static str) -> Self {
+        Self::Own(name)
+    }
+}
+
+impl From<Arc<str>> for Name {
+    fn from(name: Arc<str>) -> Self {
+        Self::Shared(name)
+    }
+}
+
+impl From<String> for Name {
+    fn from(name: String) -> Self {
+        Self::Shared(name.into())
+    }
+}
+
 /// Values by the names of [`Names`](crate::Names). A clone shares the values.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     // A handful: a walk is quicker than a hash.
-    parts: Vec<(Cow<'static, str>, Arc<Part>)>,
+    parts: Vec<(Name, Arc<Part>)>,
 }
 
 impl Scope {
-    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, part: Arc<Part>) {
+    pub fn set(&mut self, name: impl Into<Name>, part: Arc<Part>) {
         let name = name.into();
-        match self.parts.iter_mut().find(|(known, _)| *known == name) {
+        match self.parts.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, known)) => *known = part,
             None => self.parts.push((name, part)),
         }
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<Part>> {
-        self.parts.iter().find(|(known, _)| known == name).map(|(_, part)| part)
+        self.parts.iter().find(|(known, _)| **known == *name).map(|(_, part)| part)
     }
 }

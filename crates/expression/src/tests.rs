@@ -292,3 +292,28 @@ mod any_text {
         }
     }
 }
+
+#[test]
+fn what_is_written_is_the_value() {
+    let names = Names::new(["a".to_owned(), "b".to_owned()]);
+    let mut scope = Scope::default();
+    scope.set("a", Part::new(json!({"x": [1, {"y": "\u{e4}\"\n"}], "n": null, "f": 1.5})));
+    scope.set("b", Part::new(json!("text")));
+    for document in [
+        json!({"one": "${ a.x }", "none": "${ a.?missing }", "two": ["${ a.?missing }", "${ b }", "${ a.?missing }", 3], "k\"": "x ${ b }"}),
+        json!(["${ a.?missing }"]),
+        json!("${ a }"),
+        json!("${ a.?missing }"),
+        json!({"last": {"gone": "${ a.?missing }"}}),
+        json!({"sum": "${ size(a.x) + 1 }", "c": true}),
+    ] {
+        let document = Document::compile(&document, &names).unwrap();
+        let mut out = Vec::new();
+
+        document.write(&scope, &mut out).unwrap();
+
+        assert_eq!(out, serde_json::to_vec(&document.value(&scope).unwrap()).unwrap());
+    }
+    let failing = Document::compile(&json!({"a": "${ a.missing }"}), &names).unwrap();
+    assert_eq!(failing.write(&scope, &mut Vec::new()), Err(Failure::Missing));
+}

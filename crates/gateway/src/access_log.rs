@@ -24,7 +24,7 @@ pub(crate) fn write(exchange: &Exchange, outcome: &Outcome) {
         user.id = exchange.subject.as_deref(),
         denied = exchange.denied,
         shadowed = exchange.shadowed,
-        parts = exchange.parts.as_deref(),
+        parts = exchange.parts.as_ref().and_then(|parts| parts.to_str().ok()),
         token.lookup = exchange.token_cache,
         upstream.endpoint = outcome.endpoint.as_deref(),
         upstream.attempts = outcome.attempts,

@@ -189,10 +189,15 @@ impl Job {
         let runner = Runner { caller, tokens: live.tokens.clone(), timer: live.timer.clone() };
         let answer = runner.run_until(&live.composition, self.input, gone.cancelled()).await;
         live.count(&answer.report);
-        let parts = answer.report.summary().into_boxed_str();
+        let told = answer.headers.get("cardea-parts").cloned();
+        // What clients are not told is told to operators, if there is something to tell.
+        let parts = match answer.report.ending {
+            Ending::Complete => told,
+            _ => told.or_else(|| HeaderValue::try_from(answer.report.summary()).ok()),
+        };
         if answer.problem == Some(integration::GIVEN_UP) {
             tracing::warn!(
-                composition.name = %live.composition.name, request.id = self.request_id.as_str(), parts = &*parts,
+                composition.name = %live.composition.name, request.id = self.request_id.as_str(), ?parts,
                 undone = answer.report.compensated.len(),
                 "the client went away; what had been done was undone"
             );
@@ -206,12 +211,7 @@ impl Job {
         for name in OVERRULED.iter().filter(|_| self.has_cors) {
             response.headers_mut().remove(name);
         }
-        Composed {
-            response,
-            failed: answer.problem,
-            parts: (!parts.is_empty()).then_some(parts),
-            attempts: runner.caller.sent.get(),
-        }
+        Composed { response, failed: answer.problem, parts, attempts: runner.caller.sent.get() }
     }
 
     /// The body as JSON, if the composition reads it.

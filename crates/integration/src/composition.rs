@@ -1,6 +1,6 @@
 //! A compiled composition: what it is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use expression::{Document, Expression, Reference};
 use http::{HeaderName, StatusCode};
 
 use crate::caller::Target;
+use crate::input::{NAMES, OF_STEP, Wanted};
 use crate::plan::Plan;
 use crate::request::Request;
 use crate::shape::Shape;
@@ -46,6 +47,7 @@ pub struct Needs {
     pub query: bool,
     /// Names of header fields; `None`: which ones is not known before.
     pub headers: Option<Vec<HeaderName>>,
+    pub(crate) names: Wanted,
 }
 
 #[derive(Debug)]
@@ -73,8 +75,8 @@ pub struct Step {
     pub(crate) compensate: Option<Request>,
     /// Somebody reads the headers of its answer.
     pub(crate) headers_are_read: bool,
-    /// Its names in a scope, in the order of [`crate::input::OF_STEP`].
-    pub(crate) names: [String; 4],
+    /// Its names in a scope, in the order of [`OF_STEP`], but for those that nobody reads.
+    pub(crate) names: [Option<Arc<str>>; OF_STEP.len()],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +107,9 @@ impl Composition {
     /// To be called when all is compiled.
     pub(crate) fn find_needs(&mut self) {
         let mut needs = Needs { headers: Some(Vec::new()), ..Needs::default() };
-        let mut read = Vec::new();
+        let mut read: HashSet<String> = HashSet::new();
         for reference in self.reads() {
+            read.insert(reference.name.to_string());
             match &*reference.name {
                 "request.body" => needs.body = true,
                 "request.query" => needs.query = true,
@@ -120,16 +123,22 @@ impl Composition {
                         _ => {}
                     }
                 }
-                name => read.extend(name.strip_suffix(".headers").map(str::to_owned)),
+                _ => {}
             }
         }
         // Its examples are chosen by what the request prefers.
-        if let (false, Some(names)) = (self.shape.examples.is_empty(), &mut needs.headers) {
-            names.push(HeaderName::from_static("prefer"));
+        if !self.shape.examples.is_empty() {
+            read.insert("request.headers".to_owned());
+            needs.headers.iter_mut().for_each(|names| names.push(HeaderName::from_static("prefer")));
         }
+        needs.names = NAMES.map(|name| read.contains(name));
         self.needs = needs;
         for step in &mut self.steps {
-            step.headers_are_read = read.iter().any(|name| name.strip_prefix("steps.") == Some(&step.name));
+            for name in &mut step.names {
+                name.take_if(|name| !read.contains(&**name));
+            }
+            let [_, _, headers, _] = &step.names;
+            step.headers_are_read = headers.is_some();
         }
     }
 

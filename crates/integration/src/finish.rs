@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::composition::Composition;
-use crate::partial::{Ending, Outcome, Report};
+use crate::partial::{Ending, Outcome, PartReport, Report};
 use crate::shape::{Made, Shaped};
 
 static PARTS: HeaderName = HeaderName::from_static("cardea-parts");
@@ -26,11 +26,10 @@ pub(crate) fn finish(
     shaped: Result<Shaped, Failed>,
     mut report: Report,
 ) -> Answer {
-    let missing = report.parts.iter().any(|part| matches!(part.outcome, Outcome::Failed | Outcome::Fallback));
-    report.ending = match (&shaped, missing) {
+    report.ending = match (&shaped, is_whole(&report.parts)) {
         (Err(_), _) => Ending::Failed,
-        (Ok(_), true) => Ending::Partial,
-        (Ok(_), false) => Ending::Complete,
+        (Ok(_), false) => Ending::Partial,
+        (Ok(_), true) => Ending::Complete,
     };
     let mut slug = None;
     let mut fail = |failed: Failed, report: &Report| {
@@ -57,17 +56,26 @@ pub(crate) fn finish(
     Answer { status, headers, body, report, problem: slug }
 }
 
+fn is_whole(parts: &[PartReport]) -> bool {
+    !parts.iter().any(|part| matches!(part.outcome, Outcome::Failed | Outcome::Fallback))
+}
+
+/// Whether the answer has a member that tells of its parts.
+pub(crate) fn tells(composition: &Composition, parts: &[PartReport]) -> bool {
+    match composition.partial.report {
+        ReportWhen::Always => !parts.is_empty(),
+        ReportWhen::Partial => !is_whole(parts),
+        ReportWhen::Never => false,
+    }
+}
+
 /// Gives an answer its status and its report.
 fn dress(composition: &Composition, mut shaped: Shaped, report: &Report) -> Shaped {
     let partial = report.ending == Ending::Partial;
     if let (true, Some(status)) = (partial, composition.partial.status) {
         shaped.status = status;
     }
-    let tell = match composition.partial.report {
-        ReportWhen::Always => !report.parts.is_empty(),
-        ReportWhen::Partial => partial,
-        ReportWhen::Never => false,
-    };
+    let tell = tells(composition, &report.parts);
     // In a merged answer a member of the same name gives way: the report stands.
     if let (true, Made::Json(Value::Object(members))) = (tell, &mut shaped.content) {
         members.insert(composition.partial.member.clone(), serde_json::to_value(&report.parts).unwrap_or_default());

@@ -23,6 +23,9 @@ pub(crate) const NAMES: [&str; 8] = [
     "claims",
 ];
 
+/// Which of [`NAMES`] somebody reads.
+pub(crate) type Wanted = [bool; NAMES.len()];
+
 /// Who asked.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -100,10 +103,31 @@ pub struct Input {
 }
 
 impl Input {
-    pub(crate) fn scope(&mut self) -> Scope {
+    /// Those of [`NAMES`] that are wanted, by their place.
+    pub(crate) fn scope(&mut self, wanted: &Wanted) -> Scope {
         let mut scope = Scope::default();
-        let params: Map<String, Value> =
-            self.params.drain(..).map(|(name, value)| (name, Value::from(value))).collect();
+        for (name, _) in NAMES.into_iter().zip(wanted).filter(|(_, wanted)| **wanted) {
+            let value = match name {
+                "request.id" => Value::from(std::mem::take(&mut self.id)),
+                "request.method" => Value::from(self.method.as_str()),
+                "request.path" => Value::from(std::mem::take(&mut self.path)),
+                "request.params" => {
+                    Value::Object(self.params.drain(..).map(|(name, value)| (name, Value::from(value))).collect())
+                }
+                "request.query" => self.query(),
+                "request.headers" => self.headers(),
+                "request.body" => self.body.take(),
+                _ => {
+                    scope.set(name, Arc::clone(&self.claims.0));
+                    continue;
+                }
+            };
+            scope.set(name, Part::new(value));
+        }
+        scope
+    }
+
+    fn query(&mut self) -> Value {
         let mut query: Map<String, Value> = Map::new();
         for (name, value) in self.query.drain(..) {
             match query.get_mut(&name) {
@@ -114,24 +138,16 @@ impl Input {
                 Some(first) => *first = json!([first.take(), value]),
             }
         }
+        Value::Object(query)
+    }
+
+    fn headers(&self) -> Value {
         let mut headers: Map<String, Value> = Map::new();
         for name in self.headers.keys().filter(|name| !HIDDEN.contains(&name.as_str())) {
             let values: Vec<&str> = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
             headers.insert(name.as_str().to_owned(), Value::from(values.join(", ")));
         }
-        for (name, value) in NAMES.into_iter().zip([
-            Value::from(std::mem::take(&mut self.id)),
-            Value::from(self.method.as_str()),
-            Value::from(std::mem::take(&mut self.path)),
-            Value::Object(params),
-            Value::Object(query),
-            Value::Object(headers),
-            self.body.take(),
-        ]) {
-            scope.set(name, Part::new(value));
-        }
-        scope.set("claims", Arc::clone(&self.claims.0));
-        scope
+        Value::Object(headers)
     }
 }
 

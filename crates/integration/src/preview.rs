@@ -68,7 +68,7 @@ impl fmt::Display for Preview {
 impl Composition {
     /// The plan, for any request or (a dry run) for this one. Nothing is sent.
     pub fn preview(&self, input: Option<Input>) -> Preview {
-        let scope = input.map(|mut input| input.scope());
+        let scope = input.map(|mut input| input.scope(&[true; crate::input::NAMES.len()]));
         let name = |at: &usize| self.steps.get(*at).map(|step| step.name.clone());
         Preview {
             composition: self.name.to_string(),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use catalog::CanonicalPath;
 use expression::{Document, Failure, Reference, Scope, Template};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -68,11 +69,13 @@ impl Request {
     pub fn render(&self, scope: &Scope) -> Result<http::Request<Bytes>, Trouble> {
         let mut uri = self.target.path(&self.path(scope)?);
         self.query(scope, &mut uri)?;
-        let uri: Uri = uri.parse().map_err(|_| Trouble::BadValue)?;
+        let uri = PathAndQuery::from_maybe_shared(Bytes::from(uri)).map_err(|_| Trouble::BadValue)?;
         let mut request = http::Request::new(Bytes::new());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = Uri::from(uri);
         let headers = request.headers_mut();
+        // With room for what goes along.
+        headers.reserve(self.headers.len() + 10);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         for (name, template) in &self.headers {
             if let Some(text) = template.text(scope)? {

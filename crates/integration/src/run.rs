@@ -1,5 +1,6 @@
 //! A composition on its way: each step starts when what it needs is there; one deadline stands over all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use expression::{Part, Scope};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::composition::{Composition, Step, step_of};
-use crate::finish::{Failed, finish};
+use crate::finish::{Failed, finish, tells};
 use crate::input::{Input, Subject};
 use crate::partial::{self, Ending, Outcome, PartReport, Report, Trouble};
 use crate::step::{Received, Sending, Sent};
@@ -56,7 +57,7 @@ impl<C: Caller> Runner<C> {
             composition,
             along: std::mem::take(&mut input.along),
             began_ms: self.timer.now_ms(),
-            scope: input.scope(),
+            scope: input.scope(&composition.needs.names),
             states: composition.steps.iter().map(|_| State::Waiting).collect(),
             started: Vec::new(),
         };
@@ -80,7 +81,7 @@ impl<C: Caller> Runner<C> {
                 detail: "the client has gone away".to_owned(),
             }),
             Some(failed) => Err(failed),
-            None => composition.shape.make(&run.scope).map_err(|error| Failed {
+            None => composition.shape.make(&run.scope, tells(composition, &parts)).map_err(|error| Failed {
                 status: StatusCode::BAD_GATEWAY,
                 slug: "composition_shape",
                 detail: format!("the answer cannot be made: {error}"),
@@ -267,7 +268,9 @@ impl<'c> Run<'c> {
         };
         let values = [Value::from(status.unwrap_or(0)), Value::from(ok), Value::Object(headers), body];
         for (name, value) in step.names.iter().zip(values) {
-            self.scope.set(name.clone(), Part::new(value));
+            if let Some(name) = name {
+                self.scope.set(Arc::clone(name), Part::new(value));
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct Shaped {
 pub(crate) enum Made {
     Nothing,
     Json(Value),
+    /// JSON already.
+    Written(Vec<u8>),
     Text(String),
 }
 
@@ -70,16 +72,17 @@ impl Shape {
         cases.chain(self.output.reads()).collect()
     }
 
-    pub fn make(&self, scope: &Scope) -> Result<Shaped, Misshapen> {
+    /// `open`: something will be put into the answer.
+    pub fn make(&self, scope: &Scope, open: bool) -> Result<Shaped, Misshapen> {
         if !self.examples.is_empty() {
             return self.example(scope);
         }
         for (when, form) in &self.cases {
             if when.truth(scope)? {
-                return form.make(scope);
+                return form.make(scope, open);
             }
         }
-        self.output.make(scope)
+        self.output.make(scope, open)
     }
 }
 
@@ -101,7 +104,7 @@ impl Shape {
             Some((form, applied)) => (*form, Some(applied)),
             None => (self.examples.first().map_or(&self.output, |(_, form)| form), None),
         };
-        let mut shaped = form.make(scope)?;
+        let mut shaped = form.make(scope, false)?;
         shaped.headers.append(VARY, HeaderValue::from_static("Prefer"));
         if let Some(applied) = applied.and_then(|applied| HeaderValue::from_str(applied).ok()) {
             shaped.headers.insert(PREFERENCE_APPLIED, applied);
@@ -130,7 +133,7 @@ impl Form {
         headers.chain(content).collect()
     }
 
-    fn make(&self, scope: &Scope) -> Result<Shaped, Misshapen> {
+    fn make(&self, scope: &Scope, open: bool) -> Result<Shaped, Misshapen> {
         let mut headers = HeaderMap::new();
         for (name, template) in &self.headers {
             if let Some(text) = template.text(scope)? {
@@ -139,6 +142,11 @@ impl Form {
         }
         let content = match &self.content {
             Content::Nothing => Made::Nothing,
+            Content::Json(document) if !open => {
+                let mut out = Vec::with_capacity(512);
+                document.write(scope, &mut out)?;
+                Made::Written(out)
+            }
             Content::Json(document) => Made::Json(document.value(scope).map_err(|(_, failure)| failure)?),
             Content::Text(template) => Made::Text(template.text(scope)?.unwrap_or_default()),
             Content::Merge { of, conflict, deep } => {
@@ -158,6 +166,7 @@ impl Shaped {
         let (kind, body) = match self.content {
             Made::Nothing => return (self.status, self.headers, Bytes::new()),
             Made::Json(value) => ("application/json", serde_json::to_vec(&value).unwrap_or_default()),
+            Made::Written(json) => ("application/json", json),
             Made::Text(text) => ("text/plain; charset=utf-8", text.into_bytes()),
         };
         self.headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));

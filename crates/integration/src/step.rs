@@ -12,6 +12,7 @@ use crate::composition::{Identity, Step};
 use crate::input::Subject;
 use crate::partial::Trouble;
 use crate::run::Runner;
+use crate::tokens::at_hand;
 
 /// What is sent, and how it is to be taken.
 pub(crate) struct Sending<'a> {
@@ -63,16 +64,19 @@ impl<C: Caller> Runner<C> {
     pub(crate) async fn send(&self, mut sending: Sending<'_>, subject: Option<&Subject>) -> Sent {
         let end = self.timer.now_ms().saturating_add(milliseconds(sending.time));
         let left = || Duration::from_millis(end.saturating_sub(self.timer.now_ms()));
-        match self.timer.within(sending.time, self.tokens.authorization(sending.identity, subject)).await {
-            None => return Sent { result: Err(Trouble::TimedOut), status: None, attempts: 0 },
-            Some(Err(error)) => {
-                tracing::debug!(cause = %error, "a step has no token");
-                return Sent { result: Err(Trouble::Identity), status: None, attempts: 0 };
-            }
-            Some(Ok(None)) => {}
-            Some(Ok(Some(value))) => {
-                sending.request.headers_mut().insert(AUTHORIZATION, value);
-            }
+        let authorization = match sending.identity {
+            Identity::None | Identity::Forward => at_hand(sending.identity, subject),
+            asked => match self.timer.within(sending.time, self.tokens.authorization(asked, subject)).await {
+                None => return Sent { result: Err(Trouble::TimedOut), status: None, attempts: 0 },
+                Some(Err(error)) => {
+                    tracing::debug!(cause = %error, "a step has no token");
+                    return Sent { result: Err(Trouble::Identity), status: None, attempts: 0 };
+                }
+                Some(Ok(authorization)) => authorization,
+            },
+        };
+        if let Some(value) = authorization {
+            sending.request.headers_mut().insert(AUTHORIZATION, value);
         }
         let mut attempts = 0;
         loop {

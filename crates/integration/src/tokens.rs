@@ -144,9 +144,7 @@ impl TokenSource {
         subject: Option<&Subject>,
     ) -> Result<Option<HeaderValue>, TokenError> {
         let (request, subject) = match identity {
-            Identity::None => return Ok(None),
-            // A public composition has nobody to tell of.
-            Identity::Forward => return Ok(subject.map(|subject| subject.authorization().clone())),
+            Identity::None | Identity::Forward => return Ok(at_hand(identity, subject)),
             Identity::Exchange(request) => (request, Some(subject.ok_or(TokenError::NoSubject)?.token())),
             Identity::ClientCredentials(request) => (request, None),
         };
@@ -217,6 +215,15 @@ impl TokenSource {
         // RFC 6749 §7.1: a token of a type that we do not know is not used.
         let usable = granted.token_type.eq_ignore_ascii_case("bearer") && !granted.access_token.expose().is_empty();
         if usable { Ok(granted) } else { Err(TokenError::BadAnswer) }
+    }
+}
+
+/// What a step sends for which nobody need be asked.
+pub(crate) fn at_hand(identity: &Identity, subject: Option<&Subject>) -> Option<HeaderValue> {
+    match identity {
+        // A public composition has nobody to tell of.
+        Identity::Forward => subject.map(|subject| subject.authorization().clone()),
+        _ => None,
     }
 }
 

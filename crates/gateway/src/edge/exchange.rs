@@ -62,7 +62,7 @@ pub struct Exchange {
     /// Why it was denied: the slug that is also a counter and the end of the problem type.
     pub denied: Option<&'static str>,
     /// How the parts of a composed answer went.
-    pub parts: Option<Box<str>>,
+    pub parts: Option<HeaderValue>,
     /// How the token was found: `hit`, `miss`, `negative`, …
     pub token_cache: Option<&'static str>,
     /// What the log says of the request.
@@ -186,7 +186,7 @@ pub struct Composed {
     /// Of a failure: the slug of its problem.
     pub failed: Option<&'static str>,
     /// How its parts went, for the log.
-    pub parts: Option<Box<str>>,
+    pub parts: Option<HeaderValue>,
     /// Requests that were sent.
     pub attempts: u32,
 }

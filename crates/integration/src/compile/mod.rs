@@ -14,6 +14,7 @@ use expression::{Document, Expression, Names, Template};
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::caller::Target;
 use crate::composition::{Composition, Identity, Needs, Partial, Step, step_of};
 use crate::input;
 use crate::plan::Plan;
@@ -178,9 +179,10 @@ impl Compiler<'_> {
             Some(identity) => self.identity(&format!("{at}/identity"), identity, whole)?,
             None => Identity::of(&request.target),
         };
+        self.audience(at, &identity, &request.target, whole);
         let name = spec.name.clone();
         Some(Step {
-            names: input::OF_STEP.map(|part| format!("steps.{name}.{part}")),
+            names: input::OF_STEP.map(|part| Some(format!("steps.{name}.{part}").into())),
             name,
             required: spec.required,
             retries: spec.retries,
@@ -196,6 +198,20 @@ impl Compiler<'_> {
             compensate,
             headers_are_read: false,
         })
+    }
+
+    /// A JWT that a service gets though it is meant for another one could be used there by it.
+    fn audience(&mut self, at: &str, identity: &Identity, target: &Target, whole: &CompositionSpec) {
+        if let (Identity::Forward, Target::Service(service), Some(own)) = (identity, target, &whole.audience)
+            && let Some(theirs) = service.spec.audience.as_deref().filter(|theirs| theirs != own)
+        {
+            let message = format!(
+                "the caller's JWT is meant for `{own}`, and service `{}` is `{theirs}`: \
+                 write `identity: {{ exchange: {{ audience: \"{theirs}\" }} }}`, or `none`",
+                service.name
+            );
+            self.fault(&format!("{at}/identity"), message);
+        }
     }
 
     fn shape(&mut self, spec: &CompositionSpec, names: &Names) -> Option<Shape> {

@@ -286,3 +286,23 @@ proptest! {
         prop_assert_eq!(crossed, Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_jwt_goes_to_nobody_for_whom_it_is_not_meant() {
+    let backends = BACKENDS.replace("spec: { upstream: pool }", "spec: { upstream: pool, audience: 'https://users' }");
+    let spec = |audience: &str, identity: &str| {
+        let text = format!(
+            "audience: '{audience}'\ntokens: {{ t: {{ url: 'http://sts/token', as: g, secret: file:s }} }}\nsteps:\n- {{ name: a, {identity} request: {{ service: users, path: / }} }}\noutput: {{}}\n"
+        );
+        compile_guarded(&backends, "{ issuer: main }", &text).err().unwrap_or_default()
+    };
+
+    for identity in ["", "identity: forward,"] {
+        assert!(spec("https://users", identity).is_empty());
+        let faults = spec("https://page", identity);
+        assert!(faults[0].contains("/spec/steps/0/identity") && faults[0].contains("exchange"), "{faults:?}");
+    }
+    for identity in ["identity: none,", "identity: { exchange: { audience: 'https://users' } },"] {
+        assert!(spec("https://page", identity).is_empty(), "{identity}");
+    }
+}

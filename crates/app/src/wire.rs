@@ -230,6 +230,34 @@ pub struct GatewayParts {
     pub data: PathBuf,
     pub resources: Option<PathBuf>,
     pub public_url: String,
+    pub management: Option<gateway::ManagementConfig>,
+    pub usage: gateway::UsageConfig,
+}
+
+impl GatewayParts {
+    /// With all secrets read.
+    pub fn new(section: &config::Gateway, data: PathBuf) -> anyhow::Result<Self> {
+        let management = match &section.management {
+            Some(given) => Some(gateway::ManagementConfig {
+                url: given.url.clone(),
+                token: given.token.read_text()?,
+                name: given.name.clone().or_else(environment::host_name).unwrap_or_else(|| "gateway".to_owned()),
+            }),
+            None => None,
+        };
+        let given = &section.usage;
+        let mut usage = gateway::UsageConfig {
+            on_failure: match given.on_failure {
+                config::OnFailure::Refuse => gateway::OnFailure::Refuse,
+                config::OnFailure::Serve => gateway::OnFailure::Serve,
+            },
+            ..gateway::UsageConfig::default()
+        };
+        usage.sync_interval = given.sync_interval.map_or(usage.sync_interval, |interval| interval.0);
+        usage.max_bytes = given.max_bytes.unwrap_or(usage.max_bytes);
+        let (resources, public_url) = (section.resources.clone(), section.public_url.clone());
+        Ok(Self { data, resources, public_url, management, usage })
+    }
 }
 
 pub fn open_gateway(parts: GatewayParts, peer: SharedPeer, clock: &SharedClock) -> anyhow::Result<Arc<Gateway>> {
@@ -241,6 +269,8 @@ pub fn open_gateway(parts: GatewayParts, peer: SharedPeer, clock: &SharedClock) 
         clock: clock.clone(),
         runtime: tokio::runtime::Handle::current(),
         environment: Arc::new(environment::variable),
+        management: parts.management,
+        usage: parts.usage,
     };
     Gateway::new(config).context("the gateway cannot start")
 }

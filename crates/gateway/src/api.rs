@@ -35,12 +35,16 @@ impl Farewell {
 }
 
 /// Before the token: nobody need show one to learn that there is nothing any more.
-pub(crate) fn enter(route: &LiveRoute, exchange: &mut Exchange) -> Result<(), Stop> {
+/// And before a service works for what could not be recorded.
+pub(crate) fn enter(route: &LiveRoute, keeps_usage: bool, exchange: &mut Exchange) -> Result<(), Stop> {
     let settings = route.settings();
     let Some(api) = &settings.api else { return Ok(()) };
     exchange.api = Some(api.name.clone());
     exchange.operation = Some(settings.operation.clone());
     let farewell = route.farewell();
     exchange.answer_headers.extend(farewell.fields.iter().cloned());
-    if farewell.retired { Err(Deny::ApiRetired.into()) } else { Ok(()) }
+    if farewell.retired {
+        return Err(Deny::ApiRetired.into());
+    }
+    if keeps_usage { Ok(()) } else { Err(Deny::UsageUnavailable.into()) }
 }

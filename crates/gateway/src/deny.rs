@@ -23,6 +23,7 @@ pub(crate) enum Deny {
     TokenBound,
     ApiRetired,
     NoSubscription,
+    UsageUnavailable,
     RateLimited { retry_after_s: u64 },
     QuotaExceeded { retry_after_s: u64 },
     ScopeMissing,
@@ -101,6 +102,12 @@ impl Deny {
                 "no_subscription",
                 "The application has no subscription to this API",
                 "Subscribe the application that the token was issued to, to a plan with this API.",
+            ),
+            Self::UsageUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "usage_unavailable",
+                "The gateway cannot record usage now",
+                "Try again shortly; if the request changes something, look first whether it has.",
             ),
             Self::RateLimited { .. } => (
                 S::TOO_MANY_REQUESTS,
@@ -189,7 +196,7 @@ impl Deny {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow.clone());
             }
-            Self::NotConfigured | Self::TokenServiceBusy | Self::TokenServiceUnavailable => {
+            Self::NotConfigured | Self::UsageUnavailable | Self::TokenServiceBusy | Self::TokenServiceUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

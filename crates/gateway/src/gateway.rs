@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base::peer::SharedPeer;
 use base::time::SharedClock;
@@ -16,13 +17,17 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::deny::Deny;
 use crate::edge::{Decision, Exchange, Head, Outcome, Pipeline};
+use crate::limits::Book;
 use crate::loader::{Applied, ApplyMode, Loader};
+use crate::management::{Management, ManagementConfig, Standing};
 use crate::metrics::Metrics;
 use crate::phantom::{Minter, World};
 use crate::secrets::{Environment, Secrets};
 use crate::snapshot::Version;
-use crate::{access_log, pipeline, usage, watch};
+use crate::usage::{Shipping, Usage, UsageConfig};
+use crate::{access_log, pipeline, registry, usage, watch};
 
 /// What the gateway needs of its process.
 pub struct GatewayConfig {
@@ -39,6 +44,9 @@ pub struct GatewayConfig {
     pub runtime: Handle,
     /// For `env:` references.
     pub environment: Environment,
+    /// Where APIs, plans and subscriptions are published and usage goes; `None`: only what files say, and no usage is kept.
+    pub management: Option<ManagementConfig>,
+    pub usage: UsageConfig,
 }
 
 /// Tokens kept for steps of compositions.
@@ -50,6 +58,10 @@ pub struct Gateway {
     registry: Mutex<Registry>,
     clock: SharedClock,
     watching: AbortHandle,
+    usage: Option<Arc<Usage>>,
+    management: Option<Arc<Management>>,
+    following: Option<AbortHandle>,
+    _shipping: Option<Shipping>,
 }
 
 impl Gateway {
@@ -67,6 +79,20 @@ impl Gateway {
             None => config.data_dir.clone(),
         };
         let tokens = TokenSource::new(Arc::clone(&config.peer), Arc::clone(&config.clock), STEP_TOKENS);
+        let book: Arc<Book> = Arc::default();
+        let management = config.management.map(|management| {
+            Arc::new(Management::new(management, Arc::clone(&config.peer), Arc::clone(&config.clock)))
+        });
+        let mut usage = None;
+        let mut shipping = None;
+        if let Some(management) = &management {
+            let (book, clock) = (Arc::clone(&book), Arc::clone(&config.clock));
+            let management = Arc::clone(management);
+            let (kept, shipper) = Usage::open(&folder.join("usage"), config.usage, management, book, clock)?;
+            metrics.unrecorded(&mut registry, kept.unrecorded.clone());
+            shipping = Some(kept.ship(shipper, &config.runtime));
+            usage = Some(kept);
+        }
         let world = World {
             tokens,
             peer: config.peer,
@@ -74,13 +100,26 @@ impl Gateway {
             runtime: config.runtime.clone(),
             minter: Arc::new(Minter::open(&folder, &public_url)?),
             metrics: Arc::clone(&metrics),
-            book: Arc::default(),
+            book,
         };
         let secrets = Secrets::new(secrets_from, config.environment);
         let loader = Arc::new(Loader::new(config.resources.clone(), folder, public_url, secrets, world));
         loader.start();
+        let following = management.as_ref().map(|management| {
+            config.runtime.spawn(registry::follow(Arc::downgrade(&loader), Arc::clone(management))).abort_handle()
+        });
         let watching = config.runtime.spawn(watch::watch(Arc::downgrade(&loader), config.resources)).abort_handle();
-        Ok(Arc::new(Self { loader, metrics, registry: Mutex::new(registry), clock: config.clock, watching }))
+        Ok(Arc::new(Self {
+            loader,
+            metrics,
+            registry: Mutex::new(registry),
+            clock: config.clock,
+            watching,
+            usage,
+            management,
+            following,
+            _shipping: shipping,
+        }))
     }
 
     /// Reads the files anew. A bad set is refused whole and the one before goes on.
@@ -130,6 +169,12 @@ impl Gateway {
             for authority in live.authorities() {
                 self.metrics.state(authority.name(), authority.lag(), authority.cached());
             }
+        }
+        if let Some(usage) = &self.usage {
+            self.metrics.usage(usage.state());
+        }
+        if let Some(management) = &self.management {
+            self.metrics.published(management.standing().serving, management.standing().refused.is_some());
         }
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +231,10 @@ impl Gateway {
                 detail: format!("{resting} of {} endpoints rest after failures", states.len()),
             });
         }
+        if let (Some(usage), Some(management)) = (&self.usage, &self.management) {
+            checks.push(usage_check(usage.state(), management.heard()));
+            checks.push(published_check(&management.standing()));
+        }
         Readiness { ready: live.is_some(), checks }
     }
 }
@@ -203,31 +252,82 @@ pub struct Check {
     pub detail: String,
 }
 
+fn published_check(standing: &Standing) -> Check {
+    let mut detail = match standing.serving {
+        Some(version) => format!("version {version} is served"),
+        None => "nothing is published yet".to_owned(),
+    };
+    if let Some(refused) = &standing.refused {
+        let _never_fails = write!(detail, "; {refused}");
+    }
+    Check { name: "published".to_owned(), ok: standing.refused.is_none(), detail }
+}
+
+/// Without an answer of management for this long something is wrong (a sign of life goes out each second).
+const SILENCE: Duration = Duration::from_secs(10);
+
+fn usage_check(state: usage::State, heard: Option<Duration>) -> Check {
+    let mut detail = format!("{} records are not shipped", state.unshipped);
+    if let Some(oldest) = state.oldest {
+        let _never_fails = write!(detail, ", the oldest for {} ms", oldest.as_millis());
+    }
+    match heard {
+        Some(heard) => {
+            let _never_fails = write!(detail, "; management answered {} ms ago", heard.as_millis());
+        }
+        None => detail.push_str("; management has not answered yet"),
+    }
+    if !state.writes {
+        detail.push_str("; the disk takes no records");
+    }
+    Check { name: "usage".to_owned(), ok: state.writes && heard.is_some_and(|heard| heard < SILENCE), detail }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.watching.abort();
+        if let Some(following) = &self.following {
+            following.abort();
+        }
     }
 }
 
 impl Pipeline for Gateway {
     async fn decide(&self, head: &Head<'_>, exchange: &mut Exchange) -> Decision {
         let live = self.loader.live();
-        pipeline::decide(live.as_deref(), head, exchange).await
+        let keeps_usage = self.usage.as_ref().is_none_or(|usage| !usage.refuses());
+        pipeline::decide(live.as_deref(), keeps_usage, head, exchange).await
     }
 
     fn answering(&self, exchange: &mut Exchange, status: StatusCode) -> Result<(), Box<Response<Bytes>>> {
-        if let Some(api) = &exchange.api {
-            let outcome = usage::outcome(exchange, status);
-            self.metrics.called(api, exchange.plan.as_ref(), outcome);
-            // What is not served takes nothing of the quota.
-            if let Some(held) = exchange.held.take().filter(|_| outcome == usage::Outcome::Served) {
-                held.count();
-            }
+        if exchange.recorded {
+            return Ok(());
+        }
+        let Some(api) = exchange.api.clone() else { return Ok(()) };
+        exchange.recorded = true;
+        let outcome = usage::outcome(exchange, status);
+        let recorded = self.usage.as_ref().is_none_or(|usage| usage.record(exchange, status, outcome));
+        // What is not served takes nothing of the quota.
+        let held = exchange.held.take();
+        if !recorded {
+            self.metrics.called(&api, exchange.plan.as_ref(), usage::Outcome::Failed);
+            return Err(Box::new(Deny::UsageUnavailable.answer(exchange, None)));
+        }
+        self.metrics.called(&api, exchange.plan.as_ref(), outcome);
+        if let Some(held) = held.filter(|_| outcome == usage::Outcome::Served) {
+            held.count();
         }
         Ok(())
     }
 
     fn finished(&self, exchange: &Exchange, outcome: &Outcome) {
+        if exchange.api.is_some()
+            && !exchange.recorded
+            && outcome.attempts > 0
+            && let Some(usage) = &self.usage
+        {
+            usage.record_gone(exchange, outcome.status);
+        }
         self.metrics.finished(exchange, outcome);
         access_log::write(exchange, outcome);
     }

@@ -15,9 +15,12 @@ mod forward;
 mod gateway;
 mod limits;
 mod loader;
+mod management;
 mod metrics;
 mod phantom;
 mod pipeline;
+mod published;
+mod registry;
 mod route;
 mod secrets;
 mod snapshot;
@@ -30,8 +33,10 @@ mod wellknown;
 
 pub use gateway::{Check, Gateway, GatewayConfig, Readiness};
 pub use loader::{Applied, ApplyMode, read_all};
+pub use management::ManagementConfig;
 pub use secrets::Environment;
 pub use snapshot::Version;
+pub use usage::{OnFailure, UsageConfig};
 
 #[cfg(test)]
 mod tests;

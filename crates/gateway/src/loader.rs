@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
+use catalog::published::Published;
 use catalog::{Change, Fault, Resource, Source, changes, export, parse};
 use serde::Serialize;
 
 use crate::files;
 use crate::phantom::World;
+use crate::published;
 use crate::secrets::{Secrets, reason};
 use crate::snapshot::{Live, Plan, Version};
 
@@ -26,6 +28,8 @@ pub(crate) struct Loader {
     seen: Mutex<Vec<Seen>>,
     /// File or folder of the operator.
     path: Option<PathBuf>,
+    /// What management has published and was good.
+    published: Mutex<Arc<Published>>,
     /// `gateway` in the data folder.
     folder: PathBuf,
     public_url: String,
@@ -66,6 +70,7 @@ pub struct ApplyMode {
 }
 
 const LAST_GOOD: &str = "last-good.yaml";
+const PUBLISHED: &str = "published.json";
 const APPLIED: &str = "applied.yaml";
 const MAX_FILES: usize = 10_000;
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -80,6 +85,7 @@ impl Loader {
             faults: Mutex::new(Arc::new([])),
             seen: Mutex::default(),
             path,
+            published: Mutex::default(),
             folder,
             public_url,
             secrets,
@@ -101,6 +107,9 @@ impl Loader {
 
     /// Loads what there is; where that is bad, what was good last.
     pub fn start(&self) {
+        if let Some(published) = self.read_published() {
+            *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+        }
         let Err(faults) = self.reload() else { return };
         let path = self.folder.join(LAST_GOOD);
         let Ok(text) = fs::read_to_string(&path) else {
@@ -111,7 +120,7 @@ impl Loader {
             return;
         };
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match parse(LAST_GOOD, &text).and_then(|resources| self.build(resources)) {
+        match parse(LAST_GOOD, &text).and_then(|resources| self.build(resources, &self.published())) {
             Ok(live) => {
                 tracing::warn!(faults = faults.len(), "the set is refused; the last good one is served");
                 self.live.store(Some(Arc::new(live)));
@@ -126,6 +135,39 @@ impl Loader {
         let result = self.applied().and_then(|applied| self.serve(applied));
         self.note(&result);
         result
+    }
+
+    /// What management has published and is served; version 0 stands for nothing.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves what management has published together with files and applied set, if all of it is good.
+    pub fn publish(&self, new: Published) -> Result<Version, Vec<Fault>> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = Arc::new(new);
+        let version = self.swap(self.applied()?, &new)?;
+        let kept = serde_json::to_vec(&*new).map_err(std::io::Error::other);
+        if let Err(error) = kept.and_then(|text| files::write_private(&self.folder.join(PUBLISHED), &text)) {
+            tracing::error!(cause = %error, "what is published cannot be kept on disk");
+        }
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(version)
+    }
+
+    fn read_published(&self) -> Option<Published> {
+        let text = match fs::read(self.folder.join(PUBLISHED)) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    tracing::error!(cause = %error, "what was published cannot be read");
+                }
+                return None;
+            }
+        };
+        serde_json::from_slice(&text)
+            .inspect_err(|error| tracing::error!(cause = %error, "what was published cannot be read"))
+            .ok()
     }
 
     /// Puts a set on top of what was applied before, by kind and name.
@@ -143,7 +185,9 @@ impl Loader {
         if mode.dry_run {
             let mut all = self.files()?;
             all.extend(after);
-            crate::snapshot::compile(&all)?;
+            let published = self.published();
+            all.extend(published::resources(&published)?);
+            crate::snapshot::compile(&all, &published.subscriptions)?;
             return Ok(Applied { version: None, changes });
         }
         let text = export(&after);
@@ -164,17 +208,18 @@ impl Loader {
     fn serve(&self, applied: Vec<Resource>) -> Result<Version, Vec<Fault>> {
         // Looked at before they are read: what changes meanwhile is then seen as changed.
         let mut seen = self.look_at_files();
-        let result = self.swap(applied);
+        let result = self.swap(applied, &self.published());
         seen.extend(self.look_at_secrets());
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         result
     }
 
-    fn swap(&self, applied: Vec<Resource>) -> Result<Version, Vec<Fault>> {
+    fn swap(&self, applied: Vec<Resource>, published: &Published) -> Result<Version, Vec<Fault>> {
         let mut resources = self.files()?;
         resources.extend(applied);
         self.refuse_nothing(&resources)?;
-        let live = self.build(resources)?;
+        resources.extend(published::resources(published)?);
+        let live = self.build(resources, published)?;
         let version = live.version.clone();
         let unchanged = self.live().as_ref().is_some_and(|before| before.version.hash == version.hash);
         let text = (!unchanged).then(|| export(&live.resources));
@@ -192,7 +237,7 @@ impl Loader {
     /// every route away at once needs a start of the gateway.
     fn refuse_nothing(&self, resources: &[Resource]) -> Result<(), Vec<Fault>> {
         let Some(path) = &self.path else { return Ok(()) };
-        let serves = self.live().as_ref().is_some_and(|live| !live.resources.is_empty());
+        let serves = self.live().as_ref().is_some_and(|live| live.resources.iter().any(|one| !published::is(one)));
         if serves && !resources.iter().any(Resource::is_for_gateway) {
             let message = "nothing is left of the set; it is not taken from a running gateway".to_owned();
             return Err(vec![bare(&path.display().to_string(), message)]);
@@ -225,14 +270,19 @@ impl Loader {
             .collect()
     }
 
-    fn build(&self, mut resources: Vec<Resource>) -> Result<Live, Vec<Fault>> {
+    fn build(&self, mut resources: Vec<Resource>, published: &Published) -> Result<Live, Vec<Fault>> {
         resources.retain(Resource::is_for_gateway);
-        let hash = jose::hash::sha256(export(&resources).as_bytes());
+        let mut text = export(&resources);
+        for subscription in &published.subscriptions {
+            text.extend([&*subscription.id, "\n", &subscription.client, "\n", &subscription.plan, "\n"]);
+        }
+        let hash = jose::hash::sha256(text.as_bytes());
         let hash = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let version = Version { number: self.count.fetch_add(1, Ordering::AcqRel).saturating_add(1), hash };
         let before = self.live();
         Live::build(Plan {
             resources,
+            subscriptions: &published.subscriptions,
             before: before.as_deref(),
             world: &self.world,
             secrets: &self.secrets,

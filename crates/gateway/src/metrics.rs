@@ -115,6 +115,11 @@ pub(crate) struct Metrics {
     limited: Family<Limit, Counter>,
     compositions: Family<CompositionLabels, Counter>,
     parts: Family<PartLabels, Histogram, fn() -> Histogram>,
+    unshipped: Gauge,
+    oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
+    usage_bytes: Gauge,
+    published: Gauge,
+    published_refused: Gauge,
 }
 
 impl Metrics {
@@ -138,7 +143,29 @@ impl Metrics {
             limited: Family::default(),
             compositions: Family::default(),
             parts: Family::new_with_constructor(seconds),
+            unshipped: Gauge::default(),
+            oldest: Gauge::default(),
+            usage_bytes: Gauge::default(),
+            published: Gauge::default(),
+            published_refused: Gauge::default(),
         };
+        registry.register(
+            "cardea_published_version",
+            "Version of management's snapshot that is served; 0: none",
+            metrics.published.clone(),
+        );
+        registry.register(
+            "cardea_published_refused",
+            "1 while a newer snapshot of management is refused",
+            metrics.published_refused.clone(),
+        );
+        registry.register(
+            "cardea_usage_unshipped",
+            "Usage records that management has not taken yet",
+            metrics.unshipped.clone(),
+        );
+        registry.register("cardea_usage_oldest_seconds", "Age of the oldest of them", metrics.oldest.clone());
+        registry.register("cardea_usage_bytes", "Size of the usage log on the disk", metrics.usage_bytes.clone());
         registry.register("cardea_api_calls", "Calls of APIs, by plan and outcome", metrics.calls.clone());
         registry.register(
             "cardea_limited",
@@ -232,6 +259,25 @@ impl Metrics {
                 self.lookups.get_or_create(&Reason { reason }).inc();
             }
         }
+    }
+
+    pub fn unrecorded(&self, registry: &mut Registry, counter: Counter) {
+        registry.register(
+            "cardea_usage_unrecorded",
+            "Calls without a usage record: the disk took none, or too many strangers were refused",
+            counter,
+        );
+    }
+
+    pub fn published(&self, serving: Option<u64>, refused: bool) {
+        self.published.set(serving.and_then(|version| i64::try_from(version).ok()).unwrap_or(0));
+        self.published_refused.set(i64::from(refused));
+    }
+
+    pub fn usage(&self, state: usage::State) {
+        self.unshipped.set(i64::try_from(state.unshipped).unwrap_or(i64::MAX));
+        self.oldest.set(state.oldest.map_or(0.0, |age| age.as_secs_f64()));
+        self.usage_bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
     }
 
     pub fn called(&self, api: &Arc<str>, plan: Option<&Arc<str>>, outcome: usage::Outcome) {

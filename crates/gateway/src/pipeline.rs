@@ -24,16 +24,26 @@ impl From<Deny> for Stop {
     }
 }
 
-pub(crate) async fn decide(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Decision {
+pub(crate) async fn decide(
+    live: Option<&Live>,
+    keeps_usage: bool,
+    head: &Head<'_>,
+    exchange: &mut Exchange,
+) -> Decision {
     trace::begin(head, exchange);
-    match steps(live, head, exchange).await {
+    match steps(live, keeps_usage, head, exchange).await {
         Ok(decision) => decision,
         Err(Stop::Answer(response)) => Decision::Answer(*response),
         Err(Stop::Deny(deny, challenge)) => Decision::Answer(deny.answer(exchange, challenge)),
     }
 }
 
-async fn steps(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) -> Result<Decision, Stop> {
+async fn steps(
+    live: Option<&Live>,
+    keeps_usage: bool,
+    head: &Head<'_>,
+    exchange: &mut Exchange,
+) -> Result<Decision, Stop> {
     let live = live.ok_or(Deny::NotConfigured)?;
 
     // First, since everything else hangs on it; the path is brought into its one form here.
@@ -43,7 +53,7 @@ async fn steps(live: Option<&Live>, head: &Head<'_>, exchange: &mut Exchange) ->
     let cleared = cors::clear(matched, head, exchange)?;
 
     // Whose operation it is: from here on the exchange is a call, also if it is refused.
-    api::enter(cleared.route(), exchange)?;
+    api::enter(cleared.route(), keeps_usage, exchange)?;
 
     // Who asks. The only step that may wait for somebody else.
     let identified = token::identify(cleared, head, exchange).await?;

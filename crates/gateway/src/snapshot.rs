@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use catalog::published::PublishedSubscription;
 use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource, Route, Service, Snapshot};
 use http::HeaderValue;
 use integration::{Composition, TokenEndpoint};
@@ -79,8 +80,8 @@ pub(crate) struct Compiled {
     pub compositions: BTreeMap<usize, Composition>,
 }
 
-pub(crate) fn compile(resources: &[Resource]) -> Result<Compiled, Vec<Fault>> {
-    let catalog = Snapshot::compile(resources)?;
+pub(crate) fn compile(resources: &[Resource], subscriptions: &[PublishedSubscription]) -> Result<Compiled, Vec<Fault>> {
+    let catalog = Snapshot::compile_published(resources, subscriptions)?;
     let mut compositions = BTreeMap::new();
     let mut faults = Vec::new();
     for route in catalog.routes.iter().filter(|route| !matches!(route.target, catalog::Target::Service { .. })) {
@@ -99,6 +100,8 @@ pub(crate) fn compile(resources: &[Resource]) -> Result<Compiled, Vec<Fault>> {
 /// What a picture is made from.
 pub(crate) struct Plan<'a> {
     pub resources: Vec<Resource>,
+    /// Those that management has published.
+    pub subscriptions: &'a [PublishedSubscription],
     /// What is served now; live parts that have not changed are taken over.
     pub before: Option<&'a Live>,
     pub world: &'a World,
@@ -109,7 +112,7 @@ pub(crate) struct Plan<'a> {
 
 impl Live {
     pub fn build(plan: Plan<'_>) -> Result<Self, Vec<Fault>> {
-        let Compiled { catalog, compositions } = compile(&plan.resources)?;
+        let Compiled { catalog, compositions } = compile(&plan.resources, plan.subscriptions)?;
         let mut faults = Vec::new();
         let authorities = authorities(&plan, &catalog, &mut faults);
         let upstreams = upstreams(&plan, &catalog, &mut faults);

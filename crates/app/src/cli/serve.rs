@@ -61,11 +61,7 @@ async fn serve(file: File, roles: Vec<Role>, mut inherited: Inherited, out: Out)
         starting.management(config, socket).await?;
     }
     if let Some(section) = file.gateway.as_ref().filter(|_| !sockets.gateway.is_empty()) {
-        let parts = GatewayParts {
-            data: file.data.clone(),
-            resources: section.resources.clone(),
-            public_url: section.public_url.clone(),
-        };
+        let parts = GatewayParts::new(section, file.data.clone())?;
         starting.gateway(section, parts, sockets.gateway)?;
     }
     let tokens = AdminTokens::new(vec![("admin".to_owned(), token)]);

@@ -114,7 +114,7 @@ impl Management {
 }
 
 /// Scheme, host and port alone.
-fn is_origin(text: &str) -> bool {
+pub(super) fn is_origin(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.host().is_some()

@@ -4,6 +4,7 @@
 pub mod entitlement;
 mod fault;
 pub mod management;
+mod metering;
 mod registration;
 mod words;
 
@@ -19,6 +20,7 @@ pub use self::entitlement::Entitlement;
 pub use self::management::Management;
 pub use catalog::Span;
 pub use fault::Fault;
+pub use metering::{ManagementPeer, OnFailure, Usage};
 pub use registration::{OpenRegistration, Outgoing, Registration};
 pub use words::Reference;
 
@@ -201,6 +203,10 @@ pub struct Gateway {
     pub limits: Limits,
     /// Threads of the data plane; one per core.
     pub threads: Option<usize>,
+    /// Where APIs, plans and subscriptions are published, and usage goes; without it no usage is kept.
+    pub management: Option<ManagementPeer>,
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -305,6 +311,7 @@ impl File {
                 certificate.certificate = folder.join(&certificate.certificate);
                 certificate.key = certificate.key.clone().within(folder);
             }
+            gateway.management = gateway.management.map(|management| management.within(folder));
             gateway
         });
         self
@@ -338,6 +345,8 @@ impl File {
             if !matches!(public.scheme(), "http" | "https") || public.host().is_none() || public.path() != "/" {
                 return Err("`gateway.publicUrl` is an http or https URL without a path".into());
             }
+            gateway.management.as_ref().map_or(Ok(()), ManagementPeer::check)?;
+            gateway.usage.check()?;
             if gateway.listen.is_empty() {
                 return Err("`gateway.listen` names no address".into());
             }

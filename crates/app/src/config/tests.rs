@@ -56,6 +56,29 @@ fn without_roles_those_with_a_section_run() {
 }
 
 #[test]
+fn a_gateway_of_a_management_says_where_it_is_and_how_usage_is_kept() {
+    let path = Path::new("/etc/cardea/cardea.yaml");
+    let with = |usage: &str, url: &str| {
+        let key =
+            format!("  management: {{ url: '{url}', token: file:edge.token }}\n  usage: {{ {usage} }}\n  resources:");
+        GOOD.replace("  resources:", &key)
+    };
+
+    let gateway = File::parse(path, &with("onFailure: serve", "https://portal.example.com")).unwrap().gateway.unwrap();
+    assert_eq!(gateway.usage.on_failure, OnFailure::Serve);
+    assert_eq!(gateway.management.unwrap().token, Reference::File("/etc/cardea/edge.token".into()));
+    for (usage, url) in [
+        ("", "https://portal.example.com/"),
+        ("", "portal.example.com"),
+        ("maxBytes: 1000", "https://portal.example.com"),
+        ("syncInterval: 1ms", "https://portal.example.com"),
+        ("onFailure: maybe", "https://portal.example.com"),
+    ] {
+        assert!(File::parse(path, &with(usage, url)).is_err(), "{usage} {url}");
+    }
+}
+
+#[test]
 fn an_entitlement_system_that_cannot_be_meant_is_refused() {
     for (from, to, expected) in [
         ("http://localhost:8083", "http://localhost:8083/pdp", "`entitlement.url`"),

@@ -116,11 +116,7 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
         folder.write("resources/echo.yaml", &sample::echo_yaml())?;
     }
     let section = gateway_section(&ports, &instance, &folder);
-    let parts = GatewayParts {
-        data: folder.at(""),
-        resources: section.resources.clone(),
-        public_url: instance.gateway.clone(),
-    };
+    let parts = GatewayParts::new(&section, folder.at(""))?;
     starting.gateway(&section, parts, vec![gateway_socket])?;
     let tokens = AdminTokens::new(vec![("dev".to_owned(), admin_token.clone())]);
     let process: Process = starting.operations(ops_socket, tokens);
@@ -160,6 +156,8 @@ fn gateway_section(ports: &Ports, instance: &Instance, folder: &Folder) -> confi
         trusted_proxies: Vec::new(),
         limits: config::Limits::default(),
         threads: None,
+        management: None,
+        usage: config::Usage::default(),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Exchange {
     pub plan: Option<Arc<str>>,
     /// A unit of a quota that the call holds while it is under way.
     pub held: Option<Held>,
+    /// Whether its usage has been seen to.
+    pub recorded: bool,
     /// Why it would have been refused, had the plan been enforced.
     pub shadowed: Option<&'static str>,
     pub client_id: Option<Arc<str>>,
@@ -97,6 +99,7 @@ impl Exchange {
             subscription: None,
             plan: None,
             held: None,
+            recorded: false,
             shadowed: None,
             client_id: None,
             subject: None,

@@ -19,8 +19,9 @@ use base::time::SharedClock;
 use catalog::{Api, CanonicalPath, LimitMode, Needed, Plan, QuotaSpec, Snapshot, Subscription, Window};
 use http::HeaderValue;
 
-pub(crate) use book::Book;
+pub(crate) use book::{Acknowledged, Book};
 pub use quota::Held;
+pub(crate) use rate::{Bucket, Rate};
 
 use crate::deny::Deny;
 use crate::edge::Exchange;
@@ -29,7 +30,6 @@ use crate::pipeline::Stop;
 use crate::snapshot::{Live, LiveRoute, Protection};
 use crate::token::Identified;
 use book::Meter;
-use rate::Rate;
 
 /// A request whose caller's plan has room for it. Only [`admit`] makes one.
 #[derive(Debug)]

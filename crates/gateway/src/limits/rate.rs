@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use catalog::RateSpec;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// Units in a millisecond.
     requests: u64,
     /// Units that a request takes: `per` in milliseconds.
@@ -19,13 +19,13 @@ pub(super) struct Rate {
 
 /// After a decision: what could be sent at once, and when one more can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Left {
+pub(crate) struct Left {
     pub remaining: u64,
     pub wait_s: u64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     arrival: AtomicU64,
     /// The rate that `arrival` is counted in.
     requests: AtomicU64,

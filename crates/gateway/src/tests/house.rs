@@ -18,8 +18,9 @@ use tempfile::TempDir;
 use testkit::ManualClock;
 use tokio::sync::{Notify, watch};
 
+use super::ledger::Ledger;
 use crate::edge::{Calls, Decision, Exchange, Forward, Head, Headers, Means, Outbound, Outcome, Pipeline, Scheme};
-use crate::{Gateway, GatewayConfig};
+use crate::{Gateway, GatewayConfig, ManagementConfig, UsageConfig};
 
 pub const ISSUER: &str = "http://issuer.test";
 pub const TOKEN: &str = "opaque-token-0001";
@@ -222,7 +223,24 @@ pub fn page(sets: &Value, stream: &'static str) -> Response<Bytes> {
     response
 }
 
+/// Asks management by its name, and the issuer otherwise.
+struct Peers {
+    issuer: Arc<Issuer>,
+    management: Option<Arc<Ledger>>,
+}
+
+impl Peer for Peers {
+    fn call(&self, request: Request<Bytes>, limits: Limits) -> BoxFuture<'_, Result<Response<Bytes>, PeerError>> {
+        match &self.management {
+            Some(management) if request.uri().host() == Some("management.test") => management.call(request, limits),
+            _ => self.issuer.call(request, limits),
+        }
+    }
+}
+
 pub struct House {
+    pub management: Option<Arc<Ledger>>,
+    pub usage: UsageConfig,
     pub gateway: Arc<Gateway>,
     pub issuer: Arc<Issuer>,
     pub clock: ManualClock,
@@ -241,19 +259,28 @@ impl House {
     }
 
     pub fn with(resources: &str) -> Self {
+        Self::build(resources, None, UsageConfig::default())
+    }
+
+    /// A gateway that has this management.
+    pub fn managed(resources: &str, management: &Arc<Ledger>) -> Self {
+        Self::build(resources, Some(Arc::clone(management)), UsageConfig::default())
+    }
+
+    pub fn build(resources: &str, management: Option<Arc<Ledger>>, usage: UsageConfig) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("conf")).unwrap();
         std::fs::write(folder.path().join("conf/gateway.secret"), "s&e:c ret%\n").unwrap();
         std::fs::write(folder.path().join("conf/set.yaml"), resources).unwrap();
         let clock = ManualClock::new();
         let issuer = Issuer::new(&clock);
-        let gateway = open(&folder, &issuer, &clock);
-        Self { gateway, issuer, clock, folder }
+        let gateway = open(&folder, &issuer, &clock, management.clone(), usage.clone());
+        Self { management, usage, gateway, issuer, clock, folder }
     }
 
     /// Stops the gateway and starts another on the same folders.
     pub fn restart(&mut self) {
-        self.gateway = open(&self.folder, &self.issuer, &self.clock);
+        self.gateway = open(&self.folder, &self.issuer, &self.clock, self.management.clone(), self.usage.clone());
     }
 
     pub fn file(&self) -> PathBuf {
@@ -338,16 +365,28 @@ impl Calls for NoCalls {
     }
 }
 
-fn open(folder: &TempDir, issuer: &Arc<Issuer>, clock: &ManualClock) -> Arc<Gateway> {
-    let issuer: Arc<Issuer> = Arc::clone(issuer);
+fn open(
+    folder: &TempDir,
+    issuer: &Arc<Issuer>,
+    clock: &ManualClock,
+    management: Option<Arc<Ledger>>,
+    usage: UsageConfig,
+) -> Arc<Gateway> {
+    let config = management.is_some().then(|| ManagementConfig {
+        url: "https://management.test".to_owned(),
+        token: base::Secret::from("gateway-token"),
+        name: "edge-1".to_owned(),
+    });
     Gateway::new(GatewayConfig {
         data_dir: folder.path().join("data"),
         resources: Some(folder.path().join("conf")),
         public_url: "https://api.test/".to_owned(),
-        peer: issuer,
+        peer: Arc::new(Peers { issuer: Arc::clone(issuer), management }),
         clock: clock.shared(),
         runtime: tokio::runtime::Handle::current(),
         environment: Arc::new(|name| (name == "SECRET").then(|| "from the environment".to_owned())),
+        management: config,
+        usage,
     })
     .unwrap()
 }

@@ -6,9 +6,11 @@ mod compositions;
 mod configuration;
 mod flow;
 mod forging;
-mod house;
+pub mod house;
+pub mod ledger;
 mod mocks;
 mod plans;
+mod published;
 mod revocations;
 mod wire;
 

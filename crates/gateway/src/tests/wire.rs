@@ -115,6 +115,8 @@ spec: {{ match: {{ path: /gone }}, service: gone, auth: none }}
             clock: SystemClock::shared(),
             runtime: tokio::runtime::Handle::current(),
             environment: Arc::new(|_| None),
+            management: None,
+            usage: crate::UsageConfig::default(),
         })
         .unwrap();
         let config =

@@ -135,6 +135,8 @@ impl House {
             clock: SystemClock::shared(),
             runtime: tokio::runtime::Handle::current(),
             environment: Arc::new(|_| None),
+            management: None,
+            usage: crate::UsageConfig::default(),
         })
         .unwrap();
         assert!(gateway.version().is_some(), "{:?}", gateway.reload());

@@ -1,0 +1,361 @@
+//! The log on the gateway's own disk. A folder belongs to one process at a time (a lock that dies with
+//! it), and has a name of its own under which its records are numbered: when a process hands over to
+//! another, each writes its own folder, and what the old one leaves is shipped by the new one.
+//!
+//! Each thread appends to a segment of its own, by one `write` per call. That survives the end of the
+//! process, however it ends; against a loss of power the segments are synced every so often (`sync`).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use catalog::usage::UsageRecord;
+
+use super::record::{Frame, decode};
+
+/// Where shipping stands in each segment: what lies before is the ledger's.
+pub(super) type Marks = BTreeMap<u64, u64>;
+
+const LOCK: &str = "lock";
+const ID: &str = "id";
+/// Of a segment, or an eighth of what may lie on the disk.
+const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// What is read at once; longer than any frame.
+const PIECE_BYTES: u64 = 256 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(super) folder: PathBuf,
+    /// Under which the records are numbered.
+    pub(super) id: String,
+    /// Held until the process ends, or lets the folder go.
+    _lock: File,
+    /// What was found.
+    old: Mutex<Stripe>,
+    stripes: Box<[Mutex<Stripe>]>,
+    next_segment: AtomicU64,
+    /// On the disk, shipped or not.
+    bytes: AtomicU64,
+    max_bytes: u64,
+    segment_bytes: u64,
+    unshipped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Stripe {
+    segments: Vec<Segment>,
+    /// The one that is written to.
+    written: Option<u64>,
+    dirty: bool,
+}
+
+impl Stripe {
+    /// The ledger has all of it, and nobody writes to it any more: a full one is left before the next record.
+    fn is_shipped(&self, segment: &Segment, marks: &Marks, full: u64) -> bool {
+        let written = self.written == Some(segment.number) && segment.length < full;
+        !written && marks.get(&segment.number).is_some_and(|mark| *mark >= segment.length)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Segment {
+    number: u64,
+    file: Arc<File>,
+    /// Of whole frames.
+    length: u64,
+}
+
+impl Log {
+    /// A folder of the data folder that no other process has: one that is there already, or a new one.
+    pub fn open(usage: &Path, max_bytes: u64) -> io::Result<Self> {
+        fs::create_dir_all(usage)?;
+        for folder in slots(usage)? {
+            if let Some(log) = Self::adopt(&folder, max_bytes)? {
+                return Ok(log);
+            }
+        }
+        // A name that is taken at the same moment by another process is that one's.
+        loop {
+            let folder = usage.join(base::random::text::<8>());
+            fs::create_dir_all(&folder)?;
+            if let Some(log) = Self::adopt(&folder, max_bytes)? {
+                return Ok(log);
+            }
+        }
+    }
+
+    /// `None` if another process has it.
+    pub fn adopt(folder: &Path, max_bytes: u64) -> io::Result<Option<Self>> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let named = folder.join(ID);
+        let id = match fs::read_to_string(&named) {
+            Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
+            Ok(_) => new_id(&named)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => new_id(&named)?,
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".log"));
+            found.extend(number.and_then(|number| u64::from_str_radix(number, 16).ok()));
+        }
+        found.sort_unstable();
+        let mut old = Stripe::default();
+        for number in &found {
+            old.segments.push(recover(folder, *number)?);
+        }
+        let bytes = old.segments.iter().map(|segment| segment.length).sum();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Some(Self {
+            folder: folder.to_owned(),
+            id,
+            _lock: lock,
+            old: Mutex::new(old),
+            stripes: (0..cores).map(|_| Mutex::default()).collect(),
+            next_segment: AtomicU64::new(found.last().map_or(1, |last| last.saturating_add(1))),
+            bytes: AtomicU64::new(bytes),
+            max_bytes,
+            segment_bytes: SEGMENT_BYTES.min(max_bytes / 8),
+            unshipped: AtomicU64::new(0),
+        }))
+    }
+
+    /// Segments that are made from now on have this number at least.
+    pub fn number_from(&self, number: u64) {
+        self.next_segment.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// Appends whole frames. When it returns, they outlive this process.
+    pub fn append(&self, frames: &[u8], records: u64) -> io::Result<()> {
+        let length = u64::try_from(frames.len()).unwrap_or(u64::MAX);
+        if self.bytes.load(Ordering::Relaxed).saturating_add(length) > self.max_bytes {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        let mut stripe = self.own_stripe();
+        let stripe = &mut *stripe;
+        let room = |segment: &Segment| stripe.written == Some(segment.number) && segment.length < self.segment_bytes;
+        if !stripe.segments.last().is_some_and(room) {
+            let segment = self.new_segment()?;
+            stripe.written = Some(segment.number);
+            stripe.segments.push(segment);
+        }
+        let Some(segment) = stripe.segments.last_mut() else { return Err(io::ErrorKind::NotFound.into()) };
+        // At its place and not at the end: what a failed write has left is written over.
+        segment.file.write_all_at(frames, segment.length)?;
+        segment.length = segment.length.saturating_add(length);
+        stripe.dirty = true;
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        self.unshipped.fetch_add(records, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Threads are spread over the stripes.
+    fn own_stripe(&self) -> MutexGuard<'_, Stripe> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        let own = OWN.with(|own| *own) % self.stripes.len().max(1);
+        self.stripes.get(own).unwrap_or(&self.old).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_segment(&self) -> io::Result<Segment> {
+        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+        let path = path(&self.folder, number);
+        let file = OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(path)?;
+        Ok(Segment { number, file: Arc::new(file), length: 0 })
+    }
+
+    fn stripes(&self) -> impl Iterator<Item = MutexGuard<'_, Stripe>> {
+        std::iter::once(&self.old)
+            .chain(&self.stripes)
+            .map(|stripe| stripe.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn segments(&self) -> Vec<Segment> {
+        let mut all: Vec<Segment> = self.stripes().flat_map(|stripe| stripe.segments.clone()).collect();
+        all.sort_unstable_by_key(|segment| segment.number);
+        all
+    }
+
+    /// Makes what has been appended outlive a loss of power.
+    pub fn sync(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for mut stripe in self.stripes() {
+            if std::mem::take(&mut stripe.dirty) {
+                files.extend(stripe.segments.iter().map(|segment| Arc::clone(&segment.file)));
+            }
+        }
+        let synced = files.iter().try_for_each(|file| file.sync_data());
+        if synced.is_err() {
+            self.stripes().for_each(|mut stripe| stripe.dirty = true);
+        }
+        synced
+    }
+
+    /// Up to `most` records behind the marks and before `ends`, if that is given, in the order of
+    /// segments; and where they end.
+    pub fn read(&self, marks: &Marks, ends: Option<&Marks>, most: usize) -> io::Result<(Vec<UsageRecord>, Marks)> {
+        let mut records = Vec::new();
+        let mut reached = Marks::new();
+        for segment in self.segments() {
+            let from = marks.get(&segment.number).copied().unwrap_or(0);
+            let to = match ends {
+                Some(ends) => ends.get(&segment.number).copied().unwrap_or(from).min(segment.length),
+                None => segment.length,
+            };
+            let at = read_segment(&segment, from..to, most, &mut records)?;
+            reached.insert(segment.number, at);
+        }
+        Ok((records, reached))
+    }
+
+    pub fn has(&self, number: u64) -> bool {
+        self.stripes().any(|stripe| stripe.segments.iter().any(|segment| segment.number == number))
+    }
+
+    pub fn has_shipped(&self, marks: &Marks) -> bool {
+        self.stripes()
+            .any(|stripe| stripe.segments.iter().any(|segment| stripe.is_shipped(segment, marks, self.segment_bytes)))
+    }
+
+    /// Deletes the segments that the ledger has whole and nobody writes to.
+    pub fn delete_shipped(&self, marks: &Marks) {
+        for mut stripe in self.stripes() {
+            let (gone, kept): (Vec<Segment>, Vec<Segment>) = stripe
+                .segments
+                .clone()
+                .into_iter()
+                .partition(|segment| stripe.is_shipped(segment, marks, self.segment_bytes));
+            stripe.segments = kept;
+            for segment in gone {
+                self.bytes.fetch_sub(segment.length, Ordering::Relaxed);
+                if let Err(error) = fs::remove_file(path(&self.folder, segment.number)) {
+                    tracing::warn!(cause = %error, "a shipped segment of the usage log cannot be deleted");
+                }
+            }
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn unshipped(&self) -> u64 {
+        self.unshipped.load(Ordering::Relaxed)
+    }
+
+    pub fn found(&self, records: u64) {
+        self.unshipped.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub fn shipped(&self, records: u64) {
+        self.unshipped.fetch_sub(records, Ordering::Relaxed);
+    }
+}
+
+/// Whether the log takes records; looked at before a service is asked.
+#[derive(Debug, Default)]
+pub(super) struct Health(AtomicBool);
+
+impl Health {
+    pub fn is_bad(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Tells the log of the process when that changes.
+    pub fn note(&self, written: &io::Result<()>) {
+        let bad = written.is_err();
+        if self.0.swap(bad, Ordering::Relaxed) != bad {
+            match written {
+                Err(error) => tracing::error!(cause = %error, "usage cannot be written to the disk"),
+                Ok(()) => tracing::info!("usage is written to the disk again"),
+            }
+        }
+    }
+}
+
+/// The folders of usage logs, in a fixed order.
+pub(super) fn slots(usage: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut slots = Vec::new();
+    for entry in fs::read_dir(usage)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            slots.push(path);
+        }
+    }
+    slots.sort();
+    Ok(slots)
+}
+
+fn new_id(path: &Path) -> io::Result<String> {
+    let id = base::ids::RequestId::random().as_str().to_owned();
+    crate::files::write_private(path, id.as_bytes())?;
+    Ok(id)
+}
+
+fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:016x}.log"))
+}
+
+/// A segment of an earlier process, up to the last whole frame; what follows was never acknowledged.
+fn recover(folder: &Path, number: u64) -> io::Result<Segment> {
+    let file = OpenOptions::new().read(true).write(true).open(path(folder, number))?;
+    let whole = file.metadata()?.len();
+    let bytes = read_range(&file, 0, whole)?;
+    let mut length = 0_usize;
+    while let Frame::Record(_, taken) | Frame::Nothing(taken) = decode(bytes.get(length..).unwrap_or_default()) {
+        length = length.saturating_add(taken);
+    }
+    let length = u64::try_from(length).unwrap_or(0);
+    if length < whole {
+        tracing::warn!(segment = number, bytes = whole.saturating_sub(length), "the torn end of a usage log is cut");
+        file.set_len(length)?;
+    }
+    Ok(Segment { number, file: Arc::new(file), length })
+}
+
+/// Where it stopped: at the end, or when there are enough.
+fn read_segment(
+    segment: &Segment,
+    range: std::ops::Range<u64>,
+    most: usize,
+    records: &mut Vec<UsageRecord>,
+) -> io::Result<u64> {
+    let mut at = range.start;
+    while at < range.end && records.len() < most {
+        let bytes = read_range(&segment.file, at, range.end.min(at.saturating_add(PIECE_BYTES)))?;
+        let mut taken = 0_usize;
+        while records.len() < most {
+            let frame = decode(bytes.get(taken..).unwrap_or_default());
+            let (Frame::Record(_, length) | Frame::Nothing(length)) = frame else { break };
+            taken = taken.saturating_add(length);
+            if let Frame::Record(record, _) = frame {
+                records.push(*record);
+            }
+        }
+        if taken == 0 {
+            // A piece holds any frame whole; it was checked when it was opened, so the disk has changed it since.
+            tracing::error!(segment = segment.number, at, "a piece of the usage log cannot be read any more");
+            return Ok(range.end);
+        }
+        at = at.saturating_add(u64::try_from(taken).unwrap_or(0));
+    }
+    Ok(at)
+}
+
+fn read_range(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(bytes)
+}

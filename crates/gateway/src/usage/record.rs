@@ -1,0 +1,162 @@
+//! A usage record on the disk: length, checksum, then the fields in a fixed order. What does not bear its
+//! checksum is where the log ends.
+
+use base::Time;
+use catalog::usage::{Outcome, UsageRecord};
+
+/// A call to be written, borrowed from its exchange.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub id: &'a str,
+    pub at: Time,
+    pub api: &'a str,
+    pub operation: &'a str,
+    pub method: &'a str,
+    pub client: Option<&'a str>,
+    pub subscription: Option<&'a str>,
+    pub plan: Option<&'a str>,
+    pub status: u16,
+    pub outcome: Outcome,
+    pub reason: Option<&'a str>,
+    pub units: u32,
+    pub micros: u64,
+}
+
+const VERSION: u8 = 1;
+/// A frame that says nothing: written to see whether the disk takes anything.
+const NOTHING: u8 = 0;
+const HEAD: usize = 6;
+/// Names are shorter; a `client_id` that is not is cut, so that a record stays small.
+const LONGEST: usize = 1024;
+const NONE: u16 = u16::MAX;
+
+/// Appends a frame.
+pub(super) fn encode(call: &Call<'_>, out: &mut Vec<u8>) {
+    frame(out, |out| {
+        out.push(VERSION);
+        out.push(match call.outcome {
+            Outcome::Served => 0,
+            Outcome::Refused => 1,
+            Outcome::Failed => 2,
+        });
+        out.extend_from_slice(&call.status.to_le_bytes());
+        out.extend_from_slice(&call.units.to_le_bytes());
+        out.extend_from_slice(&call.at.ms().to_le_bytes());
+        out.extend_from_slice(&call.micros.to_le_bytes());
+        for text in [call.id, call.api, call.operation, call.method] {
+            put(out, Some(text));
+        }
+        for text in [call.client, call.subscription, call.plan, call.reason] {
+            put(out, text);
+        }
+    });
+}
+
+pub(super) fn encode_nothing(out: &mut Vec<u8>) {
+    frame(out, |out| out.push(NOTHING));
+}
+
+fn frame(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    fill(out);
+    let payload = out.get(start.saturating_add(HEAD)..).unwrap_or_default();
+    let length = u16::try_from(payload.len()).unwrap_or(0).to_le_bytes();
+    let sum = crc32fast::hash(payload).to_le_bytes();
+    if let Some(head) = out.get_mut(start..start.saturating_add(HEAD)) {
+        head.copy_from_slice(&[length[0], length[1], sum[0], sum[1], sum[2], sum[3]]);
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: Option<&str>) {
+    let Some(text) = text else { return out.extend_from_slice(&NONE.to_le_bytes()) };
+    let text = shortened(text);
+    out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn shortened(text: &str) -> &str {
+    (0..=LONGEST.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
+/// What stands at the beginning of a piece of log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// And how many bytes it takes.
+    Record(Box<UsageRecord>, usize),
+    Nothing(usize),
+    /// Nothing whole follows.
+    End,
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Frame {
+    let Some((length, payload)) = payload(bytes) else { return Frame::End };
+    match payload.first() {
+        Some(&NOTHING) => Frame::Nothing(length),
+        Some(&VERSION) => match fields(payload.get(1..).unwrap_or_default()) {
+            Some(record) => Frame::Record(Box::new(record), length),
+            None => Frame::End,
+        },
+        // Of a later version of the program: to skip it would lose it.
+        _ => Frame::End,
+    }
+}
+
+fn payload(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let head: [u8; HEAD] = bytes.get(..HEAD)?.try_into().ok()?;
+    let [l0, l1, sum @ ..] = head;
+    let length = usize::from(u16::from_le_bytes([l0, l1]));
+    let end = HEAD.saturating_add(length);
+    let payload = bytes.get(HEAD..end).filter(|payload| !payload.is_empty())?;
+    (crc32fast::hash(payload) == u32::from_le_bytes(sum)).then_some((end, payload))
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn text(&mut self) -> Option<Option<String>> {
+        let length = u16::from_le_bytes(self.take()?);
+        if length == NONE {
+            return Some(None);
+        }
+        let (text, rest) = self.0.split_at_checked(usize::from(length))?;
+        self.0 = rest;
+        Some(Some(String::from_utf8(text.to_vec()).ok()?))
+    }
+}
+
+fn fields(bytes: &[u8]) -> Option<UsageRecord> {
+    let mut reader = Reader(bytes);
+    let [outcome] = reader.take()?;
+    let outcome = match outcome {
+        0 => Outcome::Served,
+        1 => Outcome::Refused,
+        2 => Outcome::Failed,
+        _ => return None,
+    };
+    let status = u16::from_le_bytes(reader.take()?);
+    let units = u32::from_le_bytes(reader.take()?);
+    let at = i64::from_le_bytes(reader.take()?);
+    let micros = u64::from_le_bytes(reader.take()?);
+    Some(UsageRecord {
+        at,
+        status,
+        outcome,
+        units,
+        micros,
+        id: reader.text()??,
+        api: reader.text()??,
+        operation: reader.text()??,
+        method: reader.text()??,
+        client: reader.text()?,
+        subscription: reader.text()?,
+        plan: reader.text()?,
+        reason: reader.text()?,
+    })
+}

@@ -1,0 +1,310 @@
+//! Shipping: batches with numbers without a gap, so that the ledger takes each record once. Which records
+//! a batch holds, and under which numbers, is on the disk before it is sent; after a crash the same batch
+//! is sent again.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::usage::{Gap, UsageAnswer, UsageBatch, UsageRecord};
+use serde::{Deserialize, Serialize};
+
+use super::Usage;
+use super::log::{Log, Marks, slots};
+use crate::files;
+use crate::limits::Acknowledged;
+use crate::management::{Backoff, NoAnswer, Standing};
+
+const STATE: &str = "shipping.json";
+const MOST_RECORDS: usize = 1_000;
+/// How often it is looked whether there is something to ship: the bound on what a quota does not know yet
+/// of other gateways, together with the way to the ledger and back.
+pub(super) const EVERY: Duration = Duration::from_millis(200);
+/// Looks without anything to ship between two signs of life (1 s).
+const QUIET_LOOKS: u32 = 5;
+/// Looks between two for what other processes have left (2 s).
+const LEFT_LOOKS: u32 = 10;
+
+/// On the disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct State {
+    /// Number of the first record behind `marks`.
+    first: u64,
+    marks: Marks,
+    /// Where the batch ends that may have been sent.
+    #[serde(default)]
+    ends: Option<Marks>,
+}
+
+pub(crate) struct Shipper {
+    pub log: Arc<Log>,
+    state: State,
+    pending: Vec<UsageRecord>,
+    /// Whether this process's counts have these calls.
+    own: bool,
+}
+
+impl Shipper {
+    pub fn open(log: Arc<Log>, own: bool) -> io::Result<Self> {
+        let state: State = match fs::read(state_path(&log)) {
+            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other)?,
+            // 1 and not 0: a ledger that begins at 0 says so, and nothing is taken for known.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                State { first: 1, marks: Marks::new(), ends: None }
+            }
+            Err(error) => return Err(error),
+        };
+        // A mark of a segment that is deleted must never be taken for one of a new segment.
+        let marked = state.marks.keys().chain(state.ends.iter().flat_map(Marks::keys)).max();
+        log.number_from(marked.map_or(0, |last| last.saturating_add(1)));
+        Ok(Self { log, state, pending: Vec::new(), own })
+    }
+
+    /// What lies on the disk and is not the ledger's yet; asked once, before anything is written.
+    pub fn left(&self) -> io::Result<Vec<Acknowledged>> {
+        let (records, _) = self.log.read(&self.state.marks, None, usize::MAX)?;
+        self.log.found(u64::try_from(records.len()).unwrap_or(0));
+        Ok(records.iter().map(|record| acknowledged(record, self.own)).collect())
+    }
+
+    /// Deletes what the ledger has, once it stands on the disk that it has it.
+    fn tidy(&mut self) -> io::Result<()> {
+        if self.log.has_shipped(&self.state.marks) {
+            self.keep(&self.state)?;
+            self.log.delete_shipped(&self.state.marks);
+            let log = &self.log;
+            self.state.marks.retain(|number, _| log.has(*number));
+        }
+        Ok(())
+    }
+
+    /// Fixes the next batch, unless one is under way; on the disk before anybody hears of it.
+    fn prepare(&mut self) -> io::Result<()> {
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        if self.state.ends.is_none() {
+            self.tidy()?;
+        }
+        if self.log.unshipped() == 0 && self.state.ends.is_none() {
+            return Ok(());
+        }
+        let (records, reached) = self.log.read(&self.state.marks, self.state.ends.as_ref(), MOST_RECORDS)?;
+        if records.is_empty() {
+            self.state.ends = None;
+            return Ok(());
+        }
+        if self.state.ends.is_none() {
+            // First the records, then their numbers: a number that was given is never given to another record.
+            self.log.sync()?;
+            let state = State { ends: Some(reached.clone()), ..self.state.clone() };
+            self.keep(&state)?;
+            self.state = state;
+        }
+        self.state.ends = Some(reached);
+        self.pending = records;
+        Ok(())
+    }
+
+    fn keep(&self, state: &State) -> io::Result<()> {
+        files::write_private(&state_path(&self.log), serde_json::to_string(state).unwrap_or_default().as_bytes())
+    }
+
+    /// The ledger wants other numbers: it is younger than our folder, or older.
+    fn renumber(&mut self, first: u64) -> io::Result<()> {
+        tracing::error!(
+            gateway.id = self.log.id,
+            ours = self.state.first,
+            ledger = first,
+            "the ledger counts this gateway's records differently: the ledger or the data folder is a restored one"
+        );
+        let state = State { first, ..self.state.clone() };
+        self.keep(&state)?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// The ledger has the batch. What is not kept on the disk of that is sent again after a crash, and known.
+    fn done(&mut self, next: u64) -> Vec<Acknowledged> {
+        let records = std::mem::take(&mut self.pending);
+        self.state.first = next;
+        if let Some(ends) = self.state.ends.take() {
+            self.state.marks = ends;
+        }
+        self.log.shipped(u64::try_from(records.len()).unwrap_or(0));
+        records.iter().map(|record| acknowledged(record, self.own)).collect()
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.pending.len()).unwrap_or(0)
+    }
+}
+
+/// Ships until the gateway is dropped.
+pub(super) async fn run(usage: std::sync::Weak<Usage>, mut own: Shipper) {
+    let mut backoff = Backoff::default();
+    let (mut quiet, mut looks) = (QUIET_LOOKS, 0_u32);
+    let mut told = Standing::default();
+    let mut seen = 0;
+    let mut left = Vec::new();
+    loop {
+        let Some(usage) = usage.upgrade() else { return };
+        looks = looks.saturating_add(1);
+        quiet = quiet.saturating_add(1);
+        usage.mend().await;
+        let standing = usage.management.standing();
+        // What is served, or refused, is told at once.
+        let due = own.log.unshipped() > 0 || quiet >= QUIET_LOOKS || standing != told;
+        let mut wait = EVERY;
+        if due {
+            quiet = 0;
+            told = standing;
+            let (back, result) = ship_all(&usage, own, &mut seen).await;
+            own = back;
+            match result {
+                Ok(()) => {
+                    backoff.reset();
+                    left = ship_left(&usage, left, &mut seen).await;
+                }
+                Err(error) => {
+                    tracing::warn!(cause = %error, unshipped = own.log.unshipped(), "usage cannot be shipped now");
+                    wait = backoff.next().max(EVERY);
+                }
+            }
+        }
+        if looks >= LEFT_LOOKS {
+            looks = 0;
+            find_left(&usage, &own.log.folder, &mut left).await;
+        }
+        drop(usage);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Folders that other processes have left with something in them.
+async fn find_left(usage: &Usage, own: &std::path::Path, left: &mut Vec<Shipper>) {
+    let folder = usage.folder.clone();
+    let mut known: Vec<PathBuf> = left.iter().map(|shipper| shipper.log.folder.clone()).collect();
+    known.push(own.to_owned());
+    let max_bytes = usage.config.max_bytes;
+    let found = tokio::task::spawn_blocking(move || -> io::Result<Vec<Shipper>> {
+        let mut found = Vec::new();
+        for slot in slots(&folder)?.into_iter().filter(|slot| !known.contains(slot)) {
+            let Some(log) = Log::adopt(&slot, max_bytes)? else { continue };
+            let shipper = Shipper::open(Arc::new(log), false)?;
+            if !shipper.left()?.is_empty() {
+                found.push(shipper);
+            }
+        }
+        Ok(found)
+    });
+    match found.await {
+        Ok(Ok(found)) => left.extend(found),
+        Ok(Err(error)) => tracing::warn!(cause = %error, "folders of earlier processes cannot be looked through"),
+        Err(_) => {}
+    }
+}
+
+async fn ship_left(usage: &Usage, left: Vec<Shipper>, seen: &mut u64) -> Vec<Shipper> {
+    let mut rest = Vec::new();
+    for shipper in left {
+        let (shipper, result) = ship_all(usage, shipper, seen).await;
+        if let Err(error) = result {
+            tracing::warn!(cause = %error, "usage of an earlier process cannot be shipped now");
+            rest.push(shipper);
+        }
+    }
+    rest
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("{0}")]
+    Disk(#[from] io::Error),
+    #[error("{0}")]
+    Management(#[from] NoAnswer),
+}
+
+/// Batch after batch until nothing is left; at least one, which may be empty.
+pub(super) async fn ship_all(usage: &Usage, mut shipper: Shipper, seen: &mut u64) -> (Shipper, Result<(), Failed>) {
+    loop {
+        // One that is sent again says nothing of what has come since.
+        let again = shipper.state.ends.is_some();
+        let result;
+        (shipper, result) = beside(shipper, Shipper::prepare).await;
+        if let Err(error) = result {
+            return (shipper, Err(error.into()));
+        }
+        let full = shipper.pending.len() >= MOST_RECORDS;
+        if let Err(error) = ship_one(usage, &mut shipper, seen).await {
+            return (shipper, Err(error));
+        }
+        if !full && !again {
+            let (shipper, result) = beside(shipper, Shipper::tidy).await;
+            return (shipper, result.map_err(Failed::from));
+        }
+    }
+}
+
+/// On a thread that may wait for the disk.
+async fn beside(
+    mut shipper: Shipper,
+    work: impl FnOnce(&mut Shipper) -> io::Result<()> + Send + 'static,
+) -> (Shipper, io::Result<()>) {
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work(&mut shipper);
+        (shipper, result)
+    });
+    match done.await {
+        Ok(done) => done,
+        // The process ends, and the shipper is gone with the thread.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn ship_one(usage: &Usage, shipper: &mut Shipper, seen: &mut u64) -> Result<(), Failed> {
+    usage.oldest(shipper.pending.iter().map(|record| record.at).min());
+    let standing = usage.management.standing();
+    let mut batch = UsageBatch {
+        gateway: shipper.log.id.clone(),
+        name: usage.management.name().to_owned(),
+        first: shipper.state.first,
+        records: std::mem::take(&mut shipper.pending),
+        serving: standing.serving,
+        refused: standing.refused,
+        seen: *seen,
+    };
+    let answer = usage.management.send_usage(&batch).await;
+    shipper.pending = std::mem::take(&mut batch.records);
+    let answer = answer?;
+    if answer.status() == http::StatusCode::CONFLICT {
+        let gap: Gap = serde_json::from_slice(answer.body()).map_err(|_| NoAnswer::Unreadable)?;
+        shipper.renumber(gap.next)?;
+        return Err(NoAnswer::Status(409).into());
+    }
+    let answer: UsageAnswer = serde_json::from_slice(answer.body()).map_err(|_| NoAnswer::Unreadable)?;
+    let end = shipper.state.first.saturating_add(shipper.count());
+    if answer.next < end {
+        // It has not taken what it answered 200 to: to go on would lose it.
+        return Err(NoAnswer::Unreadable.into());
+    }
+    if answer.next > end {
+        shipper.renumber(answer.next)?;
+    }
+    let settled = shipper.done(answer.next);
+    usage.book.settle(&settled, &answer.totals);
+    usage.oldest(None);
+    *seen = answer.cursor;
+    Ok(())
+}
+
+fn acknowledged(record: &UsageRecord, own: bool) -> Acknowledged {
+    let subscription = record.subscription.as_deref().map(Arc::from);
+    Acknowledged { subscription, at: record.at, units: record.units, own }
+}
+
+fn state_path(log: &Log) -> PathBuf {
+    log.folder.join(STATE)
+}

@@ -1,0 +1,472 @@
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Secret, Time};
+use catalog::usage::{Outcome, UsageRecord};
+use proptest::prelude::*;
+use serde_json::json;
+use tempfile::TempDir;
+use testkit::ManualClock;
+
+use super::log::{Log, Marks};
+use super::record::{Call, Frame, decode, encode, encode_nothing};
+use super::ship::{Shipper, ship_all};
+use super::{OnFailure, Usage, UsageConfig};
+use crate::limits::Book;
+use crate::management::{Management, ManagementConfig};
+use crate::tests::house::{House, RESOURCES, TOKEN, jwt_answer};
+use crate::tests::ledger::{Fate, Ledger};
+
+const PLANS: &str = r#"---
+kind: Api
+name: orders
+spec: { title: Orders, version: "1" }
+---
+kind: Plan
+name: small
+spec: { title: Small, apis: [orders], quota: { requests: 50, per: day } }
+---
+kind: Subscription
+name: s1
+spec: { client: shop, plan: small }
+"#;
+
+fn text() -> String {
+    RESOURCES.replace("spec: { upstream: pool,", "spec: { upstream: pool, api: orders,") + PLANS
+}
+
+fn call(id: &str) -> Call<'_> {
+    Call {
+        id,
+        at: Time(1_700_000_000_123),
+        api: "orders",
+        operation: "list",
+        method: "GET",
+        client: Some("shop"),
+        subscription: Some("s1"),
+        plan: None,
+        status: 200,
+        outcome: Outcome::Served,
+        reason: None,
+        units: 1,
+        micros: 77,
+    }
+}
+
+fn frame(id: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode(&call(id), &mut frame);
+    frame
+}
+
+fn ids(records: &[UsageRecord]) -> Vec<&str> {
+    records.iter().map(|record| record.id.as_str()).collect()
+}
+
+#[test]
+fn a_record_is_read_as_it_was_written() {
+    let long = "ü".repeat(2_000);
+    let mut bytes = Vec::new();
+    encode(&Call { client: Some(&long), reason: Some("quota_exceeded"), plan: Some(""), ..call("r1") }, &mut bytes);
+    encode_nothing(&mut bytes);
+
+    let Frame::Record(record, taken) = decode(&bytes) else { panic!() };
+    assert_eq!((record.id.as_str(), record.at, record.status, record.micros), ("r1", 1_700_000_000_123, 200, 77));
+    assert_eq!((record.plan.as_deref(), record.reason.as_deref()), (Some(""), Some("quota_exceeded")));
+    assert_eq!(record.client.unwrap().len(), 1_024);
+    assert_eq!(decode(&bytes[taken..]), Frame::Nothing(bytes.len() - taken));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_torn_or_changed_ends_the_log(at in 0usize..120, bit in 0u8..8) {
+        let good = frame("018bcfe5680070008000000000000001");
+        let mut changed = good.clone();
+        let at = at % good.len();
+        changed[at] ^= 1 << bit;
+
+        prop_assert_eq!(decode(&good[..at]), Frame::End);
+        prop_assert_eq!(decode(&changed), Frame::End);
+    }
+
+    #[test]
+    fn any_bytes_are_taken_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        decode(&bytes);
+    }
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_torn_end_is_cut_and_what_is_whole_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let log = Log::open(folder.path(), 1 << 20).unwrap();
+    log.append(&frame("a"), 1).unwrap();
+    log.append(&frame("b"), 1).unwrap();
+    let path = segments(&log.folder)[0].clone();
+    drop(log);
+    let torn = frame("c");
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(&torn[..torn.len() - 1]).unwrap();
+
+    let log = Log::open(folder.path(), 1 << 20).unwrap();
+    log.append(&frame("d"), 1).unwrap();
+
+    let (records, reached) = log.read(&Marks::new(), None, 100).unwrap();
+    assert_eq!(ids(&records), ["a", "b", "d"]);
+    assert_eq!(log.read(&reached, None, 100).unwrap().0, []);
+    assert_eq!(segments(&log.folder).len(), 2);
+}
+
+#[test]
+fn a_folder_has_one_process_and_a_name_that_stays() {
+    let folder = TempDir::new().unwrap();
+    let first = Log::open(folder.path(), 1 << 20).unwrap();
+    let second = Log::open(folder.path(), 1 << 20).unwrap();
+    assert_ne!((&first.folder, &first.id), (&second.folder, &second.id));
+    assert!(Log::adopt(&first.folder, 1 << 20).unwrap().is_none());
+    let names: BTreeSet<String> = [first.id.clone(), second.id.clone()].into();
+    drop((first, second));
+
+    let again = [Log::open(folder.path(), 1 << 20).unwrap(), Log::open(folder.path(), 1 << 20).unwrap()];
+    assert_eq!(again.iter().map(|log| log.id.clone()).collect::<BTreeSet<_>>(), names);
+}
+
+#[test]
+fn a_log_that_is_full_takes_nothing_until_some_of_it_is_shipped() {
+    let folder = TempDir::new().unwrap();
+    let log = Log::open(folder.path(), 2_000).unwrap();
+    let mut written = 0;
+    while log.append(&frame("a"), 1).is_ok() {
+        written += 1;
+    }
+    assert!(written > 10);
+
+    let (records, reached) = log.read(&Marks::new(), None, 100).unwrap();
+    assert_eq!(records.len(), written);
+    log.delete_shipped(&reached);
+
+    assert!(log.append(&frame("b"), 1).is_ok());
+}
+
+/// A gateway's usage without a gateway: what is shipped when is up to the test.
+struct Desk {
+    folder: TempDir,
+    ledger: Arc<Ledger>,
+    usage: Arc<Usage>,
+    shipper: Option<Shipper>,
+    seen: u64,
+    written: u64,
+    max_bytes: u64,
+}
+
+impl Desk {
+    fn new(ledger: Arc<Ledger>, max_bytes: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (usage, shipper) = Self::open(&folder, &ledger, max_bytes);
+        Self { folder, ledger, usage, shipper: Some(shipper), seen: 0, written: 0, max_bytes }
+    }
+
+    fn open(folder: &TempDir, ledger: &Arc<Ledger>, max_bytes: u64) -> (Arc<Usage>, Shipper) {
+        let clock = ManualClock::new().shared();
+        let config = ManagementConfig {
+            url: "https://management.test".to_owned(),
+            token: Secret::from("gateway-token"),
+            name: "edge-1".to_owned(),
+        };
+        let peer: Arc<Ledger> = Arc::clone(ledger);
+        let management = Arc::new(Management::new(config, peer, clock.clone()));
+        let config = UsageConfig { max_bytes, ..UsageConfig::default() };
+        Usage::open(folder.path(), config, management, Arc::<Book>::default(), clock).unwrap()
+    }
+
+    fn write(&mut self, records: u64) {
+        for _ in 0..records {
+            self.written += 1;
+            self.usage.log.append(&frame(&format!("r{:06}", self.written)), 1).unwrap();
+        }
+    }
+
+    async fn ship(&mut self) -> bool {
+        let (shipper, result) = ship_all(&self.usage, self.shipper.take().unwrap(), &mut self.seen).await;
+        self.shipper = Some(shipper);
+        result.is_ok()
+    }
+
+    /// As after a kill: what is in memory is gone.
+    fn restart(&mut self) {
+        self.shipper = None;
+        let elsewhere = Desk::new(Arc::clone(&self.ledger), 1 << 20);
+        self.usage = elsewhere.usage;
+        let (usage, shipper) = Self::open(&self.folder, &self.ledger, self.max_bytes);
+        self.usage = usage;
+        self.shipper = Some(shipper);
+    }
+
+    /// Each record that was written is there once.
+    fn assert_exact(&self) {
+        let books = self.ledger.books();
+        let mut ids = ids(&books.records);
+        ids.sort_unstable();
+        let expected: Vec<String> = (1..=self.written).map(|number| format!("r{number:06}")).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[tokio::test]
+async fn records_are_taken_once_whatever_becomes_of_the_answers() {
+    let mut desk = Desk::new(Ledger::new(), 1 << 20);
+    desk.ledger.fate([Fate::AnswerLost, Fate::Down, Fate::Status(503), Fate::AnswerLost]);
+    desk.write(3);
+    for _ in 0..4 {
+        assert!(!desk.ship().await);
+        desk.write(1);
+    }
+    assert!(desk.ship().await);
+    assert!(desk.ship().await);
+
+    desk.assert_exact();
+    assert_eq!(desk.usage.log.unshipped(), 0);
+}
+
+#[tokio::test]
+async fn numbers_go_on_after_a_restart_that_found_everything_shipped_and_deleted() {
+    let mut desk = Desk::new(Ledger::new(), 40_000);
+    for _ in 0..3 {
+        desk.write(120);
+        assert!(desk.ship().await);
+        desk.restart();
+    }
+    desk.write(1);
+    assert!(desk.ship().await);
+
+    desk.assert_exact();
+    assert!(segments(&desk.usage.log.folder).len() < 4);
+}
+
+#[tokio::test]
+async fn more_than_a_batch_is_shipped_in_several() {
+    let mut desk = Desk::new(Ledger::new(), 1 << 30);
+    desk.write(2_500);
+    assert!(desk.ship().await);
+
+    desk.assert_exact();
+    assert_eq!(desk.ledger.books().batches, 3);
+}
+
+#[tokio::test]
+async fn a_ledger_that_wants_other_numbers_gets_them() {
+    let mut desk = Desk::new(Ledger::beginning_at(0), 1 << 20);
+    desk.write(2);
+    assert!(!desk.ship().await);
+    desk.restart();
+    assert!(desk.ship().await);
+    desk.write(2);
+    assert!(desk.ship().await);
+
+    desk.assert_exact();
+}
+
+#[tokio::test]
+async fn what_a_process_leaves_is_shipped_by_another() {
+    let ledger = Ledger::new();
+    let mut desk = Desk::new(Arc::clone(&ledger), 1 << 20);
+    desk.write(5);
+    let old = std::mem::replace(&mut desk.usage, Desk::new(Arc::clone(&ledger), 1 << 20).usage);
+    let (new, shipper) = Desk::open(&desk.folder, &ledger, 1 << 20);
+    assert_ne!(new.log.folder, old.log.folder);
+    let shipping = new.ship(shipper, &tokio::runtime::Handle::current());
+
+    old.log.append(&frame("r000006"), 1).unwrap();
+    desk.written = 6;
+    desk.shipper = None;
+    drop(old);
+
+    ledger.until(|books| books.records.len() == 6).await;
+    desk.assert_exact();
+    drop(shipping);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Calls, shipments, lost answers and kills in any order: the ledger has each call once.
+    #[test]
+    fn no_record_is_lost_or_doubled(steps in proptest::collection::vec(0u8..6, 1..40), small in any::<bool>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut desk = Desk::new(Ledger::new(), if small { 60_000 } else { 1 << 30 });
+            for step in steps {
+                match step {
+                    0 | 1 => desk.write(20),
+                    2 => {
+                        desk.ship().await;
+                    }
+                    3 => {
+                        desk.ledger.fate([Fate::AnswerLost]);
+                        desk.ship().await;
+                    }
+                    4 => desk.ledger.fate([Fate::Down]),
+                    _ => desk.restart(),
+                }
+            }
+            while !desk.ship().await {}
+            desk.assert_exact();
+        });
+    }
+}
+
+#[tokio::test]
+async fn each_call_of_an_api_has_its_record_and_nothing_else_has() {
+    let ledger = Ledger::new();
+    let house = House::managed(&text(), &ledger);
+    let served = house.call(TOKEN).await;
+    let nobody = house.get("/orders/42", &[]).await;
+    let open = house.get("/public/x", &[]).await;
+    let unknown = house.get("/nowhere", &[]).await;
+    let preflight = [("origin", "https://app.test"), ("access-control-request-method", "GET")];
+    assert_eq!(house.send("OPTIONS", "/orders/42", &preflight).await.status(), 204);
+    let jwt = house.issuer.jwt(&json!({"scope": "other"}));
+    house.issuer.answers(move |_| Ok(jwt_answer(&jwt, None)));
+    let without = house.call("without-the-scope").await;
+    assert_eq!(unknown.status(), 404);
+
+    ledger.until(|books| books.records.len() >= 4).await;
+
+    let books = ledger.books();
+    let told: Vec<_> = [&served, &nobody, &open, &without]
+        .iter()
+        .map(|sent| books.records.iter().find(|record| record.id == sent.exchange.request_id.as_str()).unwrap())
+        .map(|record| {
+            let client = (record.client.as_deref(), record.subscription.as_deref(), record.plan.as_deref());
+            (record.operation.as_str(), record.status, record.outcome, record.reason.as_deref(), record.units, client)
+        })
+        .collect();
+    let shop = (Some("shop"), Some("s1"), Some("small"));
+    let stranger = (None, None, None);
+    assert_eq!(books.records.len(), 4);
+    assert_eq!(
+        told,
+        [
+            ("orders-read", 200, Outcome::Served, None, 1, shop),
+            ("orders-read", 401, Outcome::Refused, Some("token_missing"), 0, stranger),
+            ("public", 200, Outcome::Served, None, 1, stranger),
+            ("orders-read", 403, Outcome::Refused, Some("insufficient_scope"), 0, shop),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn calls_go_on_while_management_is_away_and_are_told_when_it_is_back() {
+    let ledger = Ledger::new();
+    ledger.down(true);
+    let mut house = House::managed(&text(), &ledger);
+    for _ in 0..10 {
+        assert_eq!(house.call(TOKEN).await.status(), 200);
+    }
+    house.restart();
+    assert_eq!(house.call(TOKEN).await.status(), 200);
+    assert!(house.gateway.metrics_text().contains("cardea_usage_unshipped "));
+
+    ledger.down(false);
+    ledger.until(|books| books.records.len() == 11).await;
+    assert_eq!(ledger.books().records.iter().map(|record| &record.id).collect::<BTreeSet<_>>().len(), 11);
+}
+
+#[tokio::test]
+async fn a_quota_is_common_to_gateways_and_outlives_them() {
+    let ledger = Ledger::new();
+    let one = House::managed(&text(), &ledger);
+    let mut two = House::managed(&text(), &ledger);
+    for _ in 0..20 {
+        assert_eq!(one.call(TOKEN).await.status(), 200);
+        assert_eq!(two.call(TOKEN).await.status(), 200);
+    }
+    ledger.until(|books| books.records.len() == 40).await;
+    let batches = ledger.books().batches;
+    // One more answer for each: with it both know of all forty.
+    ledger.until(|books| books.batches >= batches + 4).await;
+
+    let left =
+        |sent: &str| sent.split("\"quota\";r=").nth(1).unwrap().split(';').next().unwrap().parse::<u64>().unwrap();
+    assert_eq!(left(&one.call(TOKEN).await.told("ratelimit")), 9);
+    two.restart();
+    ledger.until(|books| books.batches >= batches + 8).await;
+    for _ in 0..9 {
+        assert_eq!(two.call(TOKEN).await.status(), 200);
+    }
+    let over = two.call(TOKEN).await;
+    assert_eq!((over.status(), over.exchange.denied), (429, Some("quota_exceeded")));
+}
+
+#[tokio::test]
+async fn without_room_on_the_disk_nothing_is_given_away() {
+    let ledger = Ledger::new();
+    ledger.down(true);
+    let usage = |on_failure| UsageConfig { max_bytes: 1_500, on_failure, ..UsageConfig::default() };
+    let house = House::build(&text(), Some(Arc::clone(&ledger)), usage(OnFailure::Refuse));
+    let mut served = 0;
+    let refused = loop {
+        let sent = house.call(TOKEN).await;
+        match sent.status() {
+            200 => served += 1,
+            _ => break sent,
+        }
+    };
+    assert_eq!((refused.status(), refused.slug().as_str()), (503, "usage_unavailable"));
+    assert!(served > 3);
+    // From now on before a service works for it.
+    assert_eq!(house.call(TOKEN).await.exchange.token_cache, None);
+    let check = house.gateway.ready().checks.into_iter().find(|check| check.name == "usage").unwrap();
+    assert!(!check.ok && check.detail.contains("the disk takes no records"), "{check:?}");
+
+    ledger.down(false);
+    ledger.until(|books| books.records.len() == served).await;
+    ledger.until(|books| books.empty_batches > 1).await;
+    assert_eq!(house.call(TOKEN).await.status(), 200);
+
+    let generous = House::build(&text(), Some(Ledger::new()), UsageConfig { max_bytes: 1, ..usage(OnFailure::Serve) });
+    assert_eq!(generous.call(TOKEN).await.status(), 200);
+    assert!(generous.gateway.metrics_text().contains("cardea_usage_unrecorded_total 1"));
+}
+
+#[tokio::test]
+async fn strangers_cannot_fill_the_disk() {
+    let ledger = Ledger::new();
+    let house = House::managed(&text(), &ledger);
+    for _ in 0..150 {
+        assert_eq!(house.get("/orders/1", &[]).await.status(), 401);
+    }
+    house.clock.advance(Duration::from_secs(1));
+    assert_eq!(house.get("/orders/1", &[]).await.status(), 401);
+
+    ledger.until(|books| books.records.len() == 101).await;
+    assert!(house.gateway.metrics_text().contains("cardea_usage_unrecorded_total 50"));
+}
+
+#[tokio::test]
+async fn a_gateway_without_management_keeps_nothing_and_still_counts() {
+    let house = House::with(&text());
+    for _ in 0..50 {
+        assert_eq!(house.call(TOKEN).await.status(), 200);
+    }
+
+    assert_eq!(house.call(TOKEN).await.status(), 429);
+    assert!(!house.folder.path().join("data/gateway/usage").exists());
+    let metrics = house.gateway.metrics_text();
+    assert!(metrics.contains(r#"cardea_api_calls_total{api="orders",plan="small",outcome="served"} 50"#), "{metrics}");
+    assert!(metrics.contains(r#"cardea_limited_total{plan="small",reason="quota_exceeded",mode="enforce"} 1"#));
+}

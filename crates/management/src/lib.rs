@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod billing;
 pub mod config;
 pub mod console;
 mod cx;
@@ -41,6 +42,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") },
     Migration { version: 20, name: "plans", sql: include_str!("../migrations/0020_plans.sql") },
     Migration { version: 21, name: "usage", sql: include_str!("../migrations/0021_usage.sql") },
+    Migration { version: 22, name: "billing", sql: include_str!("../migrations/0022_billing.sql") },
     Migration { version: 30, name: "people", sql: include_str!("../migrations/0030_people.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
 ];

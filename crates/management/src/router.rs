@@ -55,6 +55,7 @@ pub(crate) fn list() -> Vec<Route> {
         crate::subscriptions::routes,
         crate::usage::routes,
         crate::quotas::routes,
+        crate::billing::routes,
     ];
     slices.iter().flat_map(|routes| routes()).collect()
 }

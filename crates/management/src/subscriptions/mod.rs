@@ -298,3 +298,8 @@ async fn tell(cx: &mut Cx, act: &'static str, of: &Subscription, detail: Value) 
 pub(crate) async fn organisation_of(cx: &mut Cx, id_or_client: &str) -> Result<Option<String>, Refused> {
     store::organisation_of(cx, id_or_client).await
 }
+
+/// All that ever subscribed.
+pub(crate) async fn organisations(cx: &mut Cx) -> Result<Vec<String>, Refused> {
+    store::organisations(cx).await
+}

@@ -272,3 +272,8 @@ pub(super) async fn organisation_of(cx: &mut Cx, id: &str) -> Result<Option<Stri
     let row = cx.tx.read_one(sql, &params![id]).await?;
     Ok(row.map(|row| row.string("organisation")).transpose()?)
 }
+
+pub(super) async fn organisations(cx: &mut Cx) -> Result<Vec<String>, Refused> {
+    let rows = cx.tx.read("SELECT DISTINCT organisation FROM subscriptions ORDER BY organisation", &[]).await?;
+    Ok(rows.iter().map(|row| row.string("organisation")).collect::<Result<_, _>>()?)
+}

@@ -1,5 +1,8 @@
 //! Single calls: the last ones with the reason of each refusal, one by its request id, and all as CloudEvents.
 
+use ::http::{HeaderValue, header};
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
 use base::Time;
 use serde_json::{Value, json};
 
@@ -58,6 +61,18 @@ pub struct CallFilter {
     pub before: Option<i64>,
 }
 
+/// Calls that were counted, of a subscription on a plan.
+#[derive(Debug, Clone)]
+pub struct Billable {
+    pub subscription: String,
+    pub plan: String,
+    pub from: Time,
+    pub until: Time,
+    /// Places in the ledger: behind the one, and up to the other.
+    pub after: i64,
+    pub up_to: i64,
+}
+
 /// The newest first. For those who may see that scope.
 pub async fn calls(cx: &mut Cx, filter: &CallFilter, limit: i64) -> Result<Vec<Call>, Refused> {
     allow(cx, &filter.scope).await?;
@@ -77,6 +92,20 @@ pub async fn find_call(cx: &mut Cx, request_id: &str) -> Result<Option<Call>, Re
 /// twice.
 pub async fn exported(cx: &mut Cx, after: i64, limit: i64) -> Result<Vec<Call>, Refused> {
     store::exported(cx, after, limit).await
+}
+
+/// In the order of the ledger. Who may see them is the caller's rule.
+pub async fn billable(cx: &mut Cx, of: &Billable, limit: i64) -> Result<Vec<Call>, Refused> {
+    store::billable(cx, of, limit).await
+}
+
+/// The JSON batch format of CloudEvents 1.0 (§4).
+pub(crate) fn as_cloud_events(events: &[Value]) -> Response {
+    let mut response = Json(events).into_response();
+    let kind = HeaderValue::from_static("application/cloudevents-batch+json; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// As an event of CloudEvents 1.0: `source` and `id` together name a record for ever.

@@ -176,9 +176,7 @@ async fn export_events(mut cx: Cx, Query(asked): Query<Export>) -> Result<Respon
     let base = &cx.management.config.url;
     let batch: Vec<Value> = found.iter().map(|call| super::cloud_event(base, call)).collect();
     let link = format!("<{base}/management/v1/usage/events?cursor={next}&limit={limit}>; rel=\"next\"");
-    let mut response = Json(batch).into_response();
-    let kind = HeaderValue::from_static("application/cloudevents-batch+json; charset=UTF-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let mut response = events::as_cloud_events(&batch);
     if let Ok(link) = HeaderValue::from_str(&link) {
         response.headers_mut().insert(header::LINK, link);
     }

@@ -19,7 +19,8 @@ use std::time::Duration;
 use base::Time;
 use catalog::usage::{Total, UsageAnswer, UsageBatch, UsageRecord};
 
-pub use self::events::{Call, CallFilter, Scope, calls, cloud_event, exported, find_call};
+pub use self::events::{Billable, Call, CallFilter, Scope, billable, calls, cloud_event, exported, find_call};
+pub(crate) use self::events::{as_cloud_events, rfc3339};
 pub use self::fold::Count;
 pub use self::http::routes;
 pub use self::report::{Figures, Group, Line, Question, Step, report};
@@ -112,6 +113,11 @@ pub async fn used(cx: &mut Cx, subscription: &str, span: &'static str, start: Ti
 /// What an organisation's subscriptions used by plan and calendar month, from `since` and before `until`.
 pub async fn billed(cx: &mut Cx, organisation: &str, since: Time, until: Time) -> Result<Vec<Billed>, Refused> {
     store::billed(cx, organisation, since, until).await
+}
+
+/// Keeps the ledger as it is until the end of the transaction; the number of its last event.
+pub(crate) async fn hold(cx: &mut Cx) -> Result<i64, Refused> {
+    store::tick(cx, 0).await
 }
 
 /// Gateways are told the totals of a subscription again, since its plan looks at other windows now.

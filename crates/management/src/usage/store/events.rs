@@ -4,7 +4,7 @@ use store::{Row, params};
 
 use crate::Cx;
 use crate::error::Refused;
-use crate::usage::events::{Call, CallFilter, Scope};
+use crate::usage::events::{Billable, Call, CallFilter, Scope};
 use crate::usage::report::{Question, Sum};
 
 /// The columns of a call stand once.
@@ -78,6 +78,15 @@ pub(in crate::usage) async fn call_by_request(cx: &mut Cx, request_id: &str) -> 
 pub(in crate::usage) async fn exported(cx: &mut Cx, after: i64, limit: i64) -> Result<Vec<Call>, Refused> {
     let sql = calls!("seq > $1 ORDER BY seq LIMIT $2");
     cx.tx.read(sql, &params![after, limit]).await?.iter().map(call).collect()
+}
+
+pub(in crate::usage) async fn billable(cx: &mut Cx, of: &Billable, limit: i64) -> Result<Vec<Call>, Refused> {
+    let sql = calls!(
+        "subscription = $1 AND plan = $2 AND at >= $3 AND at < $4 AND units > 0 AND seq > $5 AND seq <= $6
+        ORDER BY seq LIMIT $7"
+    );
+    let values = params![&of.subscription, &of.plan, of.from, of.until, of.after, of.up_to, limit];
+    cx.tx.read(sql, &values).await?.iter().map(call).collect()
 }
 
 pub(in crate::usage) async fn report(cx: &mut Cx, question: &Question) -> Result<Vec<Sum>, Refused> {

@@ -5,7 +5,7 @@ mod events;
 mod read;
 mod write;
 
-pub(super) use events::{call_by_request, calls, exported, report};
+pub(super) use events::{billable, call_by_request, calls, exported, report};
 pub use read::{Billed, Gateway};
 pub(super) use read::{billed, changed_up_to, clock, gateway, gateways, totals, used};
 pub(super) use write::{

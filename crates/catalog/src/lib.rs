@@ -24,7 +24,7 @@ pub use explain::{Explanation, Verdict};
 pub use kinds::api::{ApiSpec, Lifecycle, Moment, Needed, Visibility};
 pub use kinds::composition::{
     AnswerSpec, CaseSpec, CompositionSpec, Conflict, MergeSpec, PartialSpec, ReportWhen, RequestSpec, StepIdentitySpec,
-    StepSpec, TokenEndpointSpec, TokenRequestSpec,
+    StepSpec, TokenEndpointSpec, TokenKind, TokenRequestSpec,
 };
 pub use kinds::issuer::{Algorithm, CacheSpec, Form, IntrospectionSpec, IssuerSpec, JwksSpec, RevocationsSpec};
 pub use kinds::plan::{Approval, Currency, LimitMode, PlanSpec, PriceSpec, QuotaSpec, RateSpec, TierSpec, Window};

@@ -15,6 +15,7 @@ use base::time::SharedClock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use catalog::TokenKind;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
 use quick_cache::sync::Cache;
@@ -75,6 +76,7 @@ struct Key {
     subject: Option<Secret<String>>,
     audience: Option<String>,
     scopes: Vec<String>,
+    kind: TokenKind,
 }
 
 impl PartialEq for Key {
@@ -84,7 +86,8 @@ impl PartialEq for Key {
             (None, None) => true,
             _ => false,
         };
-        same && self.url == other.url
+        same && self.kind == other.kind
+            && self.url == other.url
             && self.client_id == other.client_id
             && self.audience == other.audience
             && self.scopes == other.scopes
@@ -116,6 +119,7 @@ const LIMITS: Limits = Limits { time: Duration::from_secs(5), body_bytes: 64 * 1
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 #[derive(Deserialize)]
 struct Granted {
@@ -156,6 +160,7 @@ impl TokenSource {
             subject,
             audience: request.audience.clone(),
             scopes: request.scopes.clone(),
+            kind: request.kind.unwrap_or(TokenKind::Jwt),
         };
         self.kept(key, endpoint).await.map(Some)
     }
@@ -181,13 +186,17 @@ impl TokenSource {
 
     async fn ask(&self, key: &Key, endpoint: &TokenEndpoint) -> Result<Granted, TokenError> {
         let scope = key.scopes.join(" ");
+        let requested = match key.kind {
+            TokenKind::Jwt => JWT,
+            TokenKind::AccessToken => ACCESS_TOKEN,
+        };
         let mut form: Vec<(&str, &str)> = Vec::with_capacity(7);
         match &key.subject {
             Some(subject) => form.extend([
                 ("grant_type", EXCHANGE),
                 ("subject_token", subject.expose().as_str()),
                 ("subject_token_type", ACCESS_TOKEN),
-                ("requested_token_type", ACCESS_TOKEN),
+                ("requested_token_type", requested),
             ]),
             None => form.push(("grant_type", "client_credentials")),
         }
@@ -212,8 +221,11 @@ impl TokenSource {
             return Err(if answer.status().is_server_error() { TokenError::Unreachable } else { TokenError::Refused });
         }
         let granted: Granted = serde_json::from_slice(answer.body()).map_err(|_| TokenError::BadAnswer)?;
-        // RFC 6749 §7.1: a token of a type that we do not know is not used.
-        let usable = granted.token_type.eq_ignore_ascii_case("bearer") && !granted.access_token.expose().is_empty();
+        // RFC 6749 §7.1: a token of a type that we do not know is not used. RFC 8693 §2.2.1: `N_A` says that it is
+        // no access token, as a JWT may be.
+        let type_fits = granted.token_type.eq_ignore_ascii_case("bearer")
+            || (key.kind == TokenKind::Jwt && key.subject.is_some() && granted.token_type.eq_ignore_ascii_case("n_a"));
+        let usable = type_fits && !granted.access_token.expose().is_empty();
         if usable { Ok(granted) } else { Err(TokenError::BadAnswer) }
     }
 }

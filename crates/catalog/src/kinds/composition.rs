@@ -232,6 +232,18 @@ pub struct TokenRequestSpec {
     pub audience: Option<String>,
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Of `exchange`: what is asked for. Default: `jwt`, as services behind a gateway take it.
+    #[serde(default, rename = "type")]
+    pub kind: Option<TokenKind>,
+}
+
+/// RFC 8693 §3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenKind {
+    Jwt,
+    /// In the form that the token endpoint gives its access tokens; with Cardea's own one that has to be introspected.
+    AccessToken,
 }
 
 #[derive(Deserialize, JsonSchema)]

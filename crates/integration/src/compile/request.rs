@@ -136,7 +136,16 @@ impl Compiler<'_> {
                 }
                 Identity::Exchange(request)
             }
-            StepIdentitySpec::ClientCredentials(request) => Identity::ClientCredentials(from(request)?),
+            StepIdentitySpec::ClientCredentials(request) => {
+                let request = from(request)?;
+                if request.kind.is_some() {
+                    self.fault(
+                        &format!("{at}/clientCredentials/type"),
+                        "only an exchange says what kind of token it asks for",
+                    );
+                }
+                Identity::ClientCredentials(request)
+            }
         })
     }
 }

@@ -144,6 +144,8 @@ async fn each_step_has_an_identity_of_its_own() {
     assert_eq!(asked[0]["grant_type"], "urn:ietf:params:oauth:grant-type:token-exchange");
     assert_eq!(asked[0]["subject_token"], "jwt-alice");
     assert_eq!(asked[0]["scope"], "read list");
+    assert_eq!(asked[0]["subject_token_type"], "urn:ietf:params:oauth:token-type:access_token");
+    assert_eq!(asked[0]["requested_token_type"], "urn:ietf:params:oauth:token-type:jwt");
     assert_eq!(asked[2]["grant_type"], "client_credentials");
     assert!(!asked[2].contains_key("subject_token"));
     // RFC 6749 §2.3.1: `gate+way:s%3A3`.

@@ -39,7 +39,7 @@ pub use matcher::Found;
 pub use money::Money;
 pub use path::{BadPath, CanonicalPath, canonical_host};
 pub use pattern::Pattern;
-pub use resource::{Change, Resource, changes, export, parse};
+pub use resource::{Change, Resource, changes, export, parse, yaml};
 pub use snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Subscription, Target, Upstream};
 pub use source::{Fault, Source, did_you_mean};
 pub use words::{HttpUrl, SecretRef, Size, Span};

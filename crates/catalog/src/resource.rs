@@ -79,6 +79,18 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Resource>, Vec<Fault>> {
     if faults.is_empty() { Ok(resources) } else { Err(faults) }
 }
 
+/// One YAML document as JSON, for documents of other formats.
+pub fn yaml(text: &str) -> Result<Value, String> {
+    let documents = node::documents(text).map_err(|syntax| match (syntax.line, syntax.column) {
+        (0, _) => syntax.message,
+        (line, column) => format!("line {line}, column {column}: {}", syntax.message),
+    })?;
+    match documents.as_slice() {
+        [document] => Ok(document.to_json()),
+        _ => Err(format!("there are {} documents in it, and one is expected", documents.len())),
+    }
+}
+
 const KEYS: [&str; 3] = ["kind", "name", "spec"];
 const MAX_NAME: usize = 200;
 

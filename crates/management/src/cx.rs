@@ -8,6 +8,7 @@ use store::Tx;
 
 use crate::SharedManagement;
 use crate::actor::{Actor, Right, Share};
+use crate::admin::{Claim, effect_done};
 use crate::error::Refused;
 
 /// A function that does something takes `&mut Cx` and its input; the handler commits.
@@ -17,6 +18,8 @@ pub struct Cx {
     pub now: Time,
     pub request_id: RequestId,
     pub actor: Actor,
+    /// The `Idempotency-Key` of the request: used up by its first commit.
+    pub(crate) claim: Option<Claim>,
 }
 
 impl Cx {
@@ -27,6 +30,7 @@ impl Cx {
             management: management.clone(),
             request_id,
             actor,
+            claim: None,
         }
     }
 
@@ -61,7 +65,10 @@ impl Cx {
     }
 
     /// Ends the request's transaction; an answer that promises something is sent after this.
-    pub async fn commit(self) -> Result<(), store::StoreError> {
+    pub async fn commit(mut self) -> Result<(), store::StoreError> {
+        if let Some(claim) = self.claim.take() {
+            effect_done(&mut self, &claim).await?;
+        }
         self.tx.commit().await
     }
 }
@@ -77,6 +84,8 @@ impl FromRequestParts<SharedManagement> for Cx {
     async fn from_request_parts(parts: &mut Parts, management: &SharedManagement) -> Result<Self, Self::Rejection> {
         let actor = parts.extensions.get::<Called>().map_or(Actor::Nobody, |called| called.0.clone());
         let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
-        Ok(Self::new(management, request_id, actor))
+        let mut cx = Self::new(management, request_id, actor);
+        cx.claim = parts.extensions.get::<Claim>().cloned();
+        Ok(cx)
     }
 }

@@ -19,6 +19,12 @@ pub enum Refused {
     /// The state of things does not allow it; says what to do.
     #[error("{0}")]
     Conflict(String),
+    /// What was expected of a thing is not so (RFC 9110 §13).
+    #[error("{0}")]
+    Stale(String),
+    /// Clients would notice; each place where.
+    #[error("clients of the API would notice; say that this is meant, or make it another API")]
+    Breaking(Vec<FieldError>),
     /// A document or a form with faults, each at its place.
     #[error("{0}")]
     Invalid(String, Vec<FieldError>),
@@ -44,7 +50,9 @@ impl Refused {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "credential_needed"),
             Self::NoRight => (StatusCode::FORBIDDEN, "right_needed"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::Conflict(_) | Self::Store(StoreError::Conflict(_)) => (StatusCode::CONFLICT, "conflict"),
+            Self::Stale(_) => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            Self::Breaking(_) => (StatusCode::CONFLICT, "breaking_change"),
             Self::Invalid(..) | Self::Store(StoreError::Invalid) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_document")
             }
@@ -59,6 +67,10 @@ impl IntoResponse for Refused {
         let (status, slug) = self.status();
         let title = match &self {
             Self::Store(StoreError::Invalid) => "the document holds what cannot be stored".to_owned(),
+            Self::Store(StoreError::Conflict(cause)) => {
+                tracing::warn!(%cause, "a request contradicts what is stored");
+                "this contradicts what is stored; look at it and try again".to_owned()
+            }
             Self::Store(cause) => {
                 tracing::error!(%cause, "a request failed");
                 "the service cannot reach its database; try again".to_owned()
@@ -66,7 +78,7 @@ impl IntoResponse for Refused {
             other => other.to_string(),
         };
         let mut problem = Problem::new(status, slug, &title);
-        if let Self::Invalid(_, errors) = self {
+        if let Self::Invalid(_, errors) | Self::Breaking(errors) = self {
             problem.errors = errors;
         }
         let mut response: Response = problem.into_response();

@@ -5,6 +5,7 @@
 //! registered there (RFC 7591) and stay there. Gateways fetch what is published and send what was used.
 
 pub mod actor;
+mod admin;
 pub mod audit;
 pub mod billing;
 pub mod config;
@@ -17,7 +18,9 @@ mod pages;
 pub mod people;
 pub mod plans;
 pub mod portal;
+pub mod publish;
 pub mod quotas;
+pub mod registry;
 pub mod router;
 pub mod session;
 pub mod subscriptions;
@@ -40,6 +43,7 @@ pub use error::Refused;
 /// Forward only; the text of a released one never changes.
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "core", sql: include_str!("../migrations/0001_core.sql") },
+    Migration { version: 10, name: "registry", sql: include_str!("../migrations/0010_registry.sql") },
     Migration { version: 20, name: "plans", sql: include_str!("../migrations/0020_plans.sql") },
     Migration { version: 21, name: "usage", sql: include_str!("../migrations/0021_usage.sql") },
     Migration { version: 22, name: "billing", sql: include_str!("../migrations/0022_billing.sql") },
@@ -63,6 +67,8 @@ pub struct Management {
     pub owners: usage::Owners,
     /// Root of all keys derived from the master key: `seal.derive("…")`, `seal.mac("…")`.
     pub seal: SealingKey,
+    pub(crate) tokens: admin::Tokens,
+    pub(crate) publications: publish::Publications,
 }
 
 pub type SharedManagement = Arc<Management>;
@@ -78,12 +84,13 @@ impl Management {
     pub async fn with_db(config: Config, clock: SharedClock, db: Db) -> Result<SharedManagement, Refused> {
         let seal = SealingKey::new(&config.master_key).map_err(|error| Refused::Broken(error.to_string()))?;
         let kit = kit(&config, &seal).map_err(|error| Refused::Broken(error.to_string()))?;
-        let metrics = metrics::Metrics::default();
         Ok(Arc::new(Self {
-            metrics,
+            metrics: metrics::Metrics::default(),
             kit,
             issuer: issuer::Issuer::default(),
             owners: usage::Owners::default(),
+            tokens: admin::Tokens::new(seal.mac("tokens")),
+            publications: publish::Publications::default(),
             seal,
             config,
             db,
@@ -101,6 +108,7 @@ impl Management {
         let mut cx = Cx::system(self);
         session::purge(&mut cx).await?;
         people::sweep(&mut cx).await?;
+        admin::sweep(&mut cx).await?;
         cx.commit().await?;
         let changed = subscriptions::apply_due(&Cx::system(self)).await.map(drop);
         told(changed)?;

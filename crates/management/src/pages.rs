@@ -281,7 +281,8 @@ impl Visit {
                 ("This cannot be done at the moment", "A part of the service does not work. Nothing has been changed.")
             }
             Refused::BadRequest(_) | Refused::Invalid(..) => ("Please correct this", text.as_str()),
-            Refused::Conflict(_) => ("This does not fit any more", text.as_str()),
+            Refused::Conflict(_) | Refused::Stale(_) => ("This does not fit any more", text.as_str()),
+            Refused::Breaking(_) => ("Clients would notice this", text.as_str()),
         };
         let mut response = self.notice(&Notice { status, title, text, link: None });
         if status == StatusCode::SERVICE_UNAVAILABLE {

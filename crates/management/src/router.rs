@@ -5,7 +5,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -16,15 +16,17 @@ use base::secret::equal;
 use base::time::Stopwatch;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jose::hash::sha256;
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::SharedManagement;
 use crate::actor::{Actor, Operator};
+use crate::admin::{authenticate, idempotent};
 use crate::cx::Called;
 use crate::error::Refused;
 
 /// An OpenAPI document with everything in it.
-const BODY_LIMIT: usize = 8 << 20;
+pub(crate) const BODY_LIMIT: usize = 8 << 20;
 
 /// From the head of a request to its answer; longer than gateways' long polls.
 const REQUEST_TIME: Duration = Duration::from_secs(90);
@@ -47,6 +49,9 @@ pub type Route = (&'static str, Guard, MethodRouter<SharedManagement>);
 /// All routes; a slice adds its own here.
 pub(crate) fn list() -> Vec<Route> {
     let slices: &[fn() -> Vec<Route>] = &[
+        crate::registry::routes,
+        crate::publish::routes,
+        crate::admin::routes,
         crate::people::routes,
         crate::session::routes,
         crate::portal::routes,
@@ -68,7 +73,9 @@ pub fn public(management: SharedManagement) -> Router {
         let route = match guard {
             Guard::Public => route,
             Guard::Gateway => route.route_layer(middleware::from_fn_with_state(state, gateway_only)),
-            Guard::Api => route.route_layer(middleware::from_fn_with_state(state, with_token)),
+            Guard::Api => route
+                .route_layer(middleware::from_fn_with_state(state.clone(), idempotent))
+                .route_layer(middleware::from_fn_with_state(state, with_token)),
         };
         router = router.route(path, route);
     }
@@ -79,7 +86,8 @@ pub fn public(management: SharedManagement) -> Router {
 pub fn operator(management: SharedManagement) -> Router {
     let mut router = Router::new();
     for (path, _, route) in list().into_iter().filter(|(_, guard, _)| *guard == Guard::Api) {
-        router = router.route(path, route.route_layer(middleware::from_fn(operator_only)));
+        let once = middleware::from_fn_with_state(management.clone(), idempotent);
+        router = router.route(path, route.route_layer(once).route_layer(middleware::from_fn(operator_only)));
     }
     finish(router, management)
 }
@@ -116,9 +124,16 @@ async fn gateway_only(State(management): State<SharedManagement>, mut request: R
     next.run(request).await
 }
 
-/// A person's access token is asked about at the issuer; until that is built, nobody has one.
-async fn with_token(State(_): State<SharedManagement>, _: Request, _: Next) -> Response {
-    Refused::Unauthenticated.into_response()
+/// A person's access token, asked about at the issuer.
+async fn with_token(State(management): State<SharedManagement>, mut request: Request, next: Next) -> Response {
+    let Some(token) = bearer(request.headers()) else { return Refused::Unauthenticated.into_response() };
+    match authenticate(&management, token).await {
+        Ok(actor) => {
+            request.extensions_mut().insert(Called(actor));
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    }
 }
 
 async fn operator_only(mut request: Request, next: Next) -> Response {
@@ -142,7 +157,7 @@ async fn accompany(State(management): State<SharedManagement>, mut request: Requ
     request.extensions_mut().insert(request_id.clone());
 
     let answer = tokio::time::timeout(REQUEST_TIME, next.run(request)).await;
-    let mut response = answer.unwrap_or_else(|_| too_slow());
+    let mut response = as_problem(answer.unwrap_or_else(|_| too_slow()), &request_id).await;
 
     if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -159,6 +174,43 @@ async fn accompany(State(management): State<SharedManagement>, mut request: Requ
         "{method} {route} {status}"
     );
     response
+}
+
+/// Errors bear the request's id; those that the libraries answer in plain text become problems (RFC 9457).
+async fn as_problem(response: Response, request_id: &RequestId) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let (ours, plain) = (kind == "application/problem+json", kind.is_empty() || kind.starts_with("text/plain"));
+    if !ours && !plain {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let body = to_bytes(body, BODY_LIMIT).await.unwrap_or_default();
+    let mut problem: Value = match ours {
+        true => serde_json::from_slice(&body).unwrap_or_default(),
+        false => {
+            let (slug, title) = match status {
+                StatusCode::METHOD_NOT_ALLOWED => {
+                    ("method_not_allowed", "This address takes another method; see Allow")
+                }
+                StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "The body is too large"),
+                StatusCode::NOT_FOUND => ("not_found", "There is nothing at this address"),
+                _ if status.is_server_error() => ("internal_error", "The service failed"),
+                _ => ("bad_request", "The request is not what is expected"),
+            };
+            serde_json::from_slice(&Problem::new(status, slug, title).to_json()).unwrap_or_default()
+        }
+    };
+    if let Some(problem) = problem.as_object_mut() {
+        problem.insert("request_id".to_owned(), request_id.as_str().into());
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response::from_parts(parts, Body::from(problem.to_string()))
 }
 
 fn too_slow() -> Response {

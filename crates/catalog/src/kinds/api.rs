@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 
 use crate::words::TextOr;
@@ -32,6 +33,9 @@ pub struct ApiSpec {
     /// When it is expected to end, told in `Sunset` (RFC 8594) while `deprecated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sunset_at: Option<Moment>,
+    /// An OpenAPI document (3.0 or 3.1) of it: kept and shown by management, passed over by gateways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openapi: Option<Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]

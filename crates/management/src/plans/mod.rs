@@ -20,7 +20,7 @@ pub use self::http::routes;
 use crate::actor::Right;
 use crate::audit::{self, Record};
 use crate::error::Refused;
-use crate::{Cx, subscriptions, usage};
+use crate::{Cx, publish, subscriptions, usage};
 
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -83,6 +83,8 @@ pub async fn put(cx: &mut Cx, name: &str, spec: &Value) -> Result<Plan, Refused>
     if let Some(same) = before.as_ref().filter(|plan| plan.spec == spec && plan.retired_at.is_none()) {
         return Ok(same.clone());
     }
+    // Before the first write, so that those who publish take turns in one order.
+    publish::touched(cx).await?;
     let document = document(&spec);
     let version = store::put(cx, name, &document, spec.quota.as_ref().map(|quota| window_word(quota.per))).await?;
     store::add_version(cx, name, version, &document).await?;
@@ -94,6 +96,7 @@ pub async fn put(cx: &mut Cx, name: &str, spec: &Value) -> Result<Plan, Refused>
             usage::tell_again_of_plan(cx, name).await?;
         }
     }
+    publish::verify(cx).await?;
     let detail = json!({"version": version, "spec": spec});
     let act = if before.is_some() { "plan.changed" } else { "plan.made" };
     tell(cx, act, name, detail).await?;
@@ -104,6 +107,7 @@ pub async fn put(cx: &mut Cx, name: &str, spec: &Value) -> Result<Plan, Refused>
 /// No new subscriptions from now on. False: there is no such plan, or it is retired already.
 pub async fn retire(cx: &mut Cx, name: &str) -> Result<bool, Refused> {
     cx.need(Right::Publish)?;
+    publish::touched(cx).await?;
     if !store::retire(cx, name).await? {
         return Ok(false);
     }

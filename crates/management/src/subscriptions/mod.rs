@@ -251,7 +251,7 @@ pub(crate) async fn claim_for_plan(cx: &mut Cx, plan: &str, apis: &[String]) -> 
 
 /// The next snapshot for gateways is another one.
 pub(crate) async fn changed(cx: &mut Cx) -> Result<(), Refused> {
-    cx.tx.notify("published");
+    crate::publish::touched(cx).await?;
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use testkit::store_test;
 use crate::actor::Right;
 use crate::{MIGRATIONS, Refused};
 
-pub use house::{Platform, send};
+#[allow(unused_imports, reason = "slices use what they need")]
+pub use house::{Answer, ISSUER, Platform, URL, config, exchange, person, request, send};
 
 store_test!(nobody_comes_in_without_a_credential, MIGRATIONS, |db: TestDb| async move {
     let p = Platform::on(db).await;

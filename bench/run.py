@@ -13,6 +13,7 @@ the rounds counts. Wall-clock figures on a small shared machine say little: they
 import argparse
 import base64
 import datetime
+import http.server
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -230,9 +232,58 @@ def phantom_nginx(bench, upstream_port, dev, endpoint):
   }}""", modules=["ngx_http_js_module"])
 
 
-def cardea_gateway(bench, upstream_port, dev, log):
+class Ledger(http.server.BaseHTTPRequestHandler):
+    """Management's end of usage: takes batches, counts, and is charged to nobody."""
+
+    protocol_version = "HTTP/1.1"
+    taken = {}
+
+    def do_POST(self):
+        batch = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        end = batch["first"] + len(batch["records"])
+        self.taken[batch["gateway"]] = max(self.taken.get(batch["gateway"], 0), end - 1)
+        self.answer(200, json.dumps({"next": end, "totals": [], "cursor": 0}))
+
+    def do_GET(self):
+        time.sleep(25)
+        self.answer(304, "")
+
+    def answer(self, status, text):
+        self.send_response(status)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def ledger():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ledger)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+
+
+# Nothing of it is ever used up, and all of it is counted.
+METERED = """---
+kind: Api
+name: orders
+spec: { title: Orders, version: "1" }
+---
+kind: Plan
+name: large
+spec: { title: Large, apis: [orders], rate: { requests: 10000000, per: 1s }, quota: { requests: 1000000000000, per: month } }
+---
+kind: Subscription
+name: bench
+spec: { client: CLIENT, plan: large }
+"""
+
+
+def cardea_gateway(bench, upstream_port, dev, log, metered=False):
     """The gateway in a process of its own, so that it alone is charged."""
-    folder = bench.folder / f"gateway-{log}"
+    folder = bench.folder / f"gateway-{log}-{metered}"
     (folder / "resources").mkdir(parents=True)
     secret = folder / "introspection.secret"
     secret.write_text(dev["introspection"]["client_secret"])
@@ -251,17 +302,22 @@ spec: {{ endpoints: ["http://127.0.0.1:{upstream_port}"] }}
 ---
 kind: Service
 name: api
-spec: {{ upstream: api, audience: "{dev['sample']['audience']}" }}
+spec: {{ upstream: api, audience: "{dev['sample']['audience']}"{", api: orders" if metered else ""} }}
 ---
 kind: Route
 name: all
 spec: {{ match: {{ path: "/{{rest...}}" }}, service: api, auth: {{ issuer: main, scopes: [{dev['sample']['scope']}] }} }}
-""")
+""" + (METERED.replace("CLIENT", dev["sample"]["client_id"]) if metered else ""))
+    management = ""
+    if metered:
+        token = folder / "edge.token"
+        token.write_text(os.urandom(24).hex())
+        management = f"\n  management: {{ url: 'http://127.0.0.1:{ledger()}', token: file:./edge.token, name: bench }}"
     (folder / "cardea.yaml").write_text(f"""data: ./data
 gateway:
   listen: [{{ address: "127.0.0.1:{port}" }}]
   publicUrl: http://localhost:{port}
-  resources: ./resources
+  resources: ./resources{management}
 ops:
   listen: 127.0.0.1:{port + 1}
   adminToken: file:./admin.token
@@ -299,6 +355,7 @@ def hot_phantom_hit(bench, rounds, seconds):
         "nginx, phantom flow (auth_request, njs, cached introspection)": phantom_nginx(bench, api, dev, metadata["introspection_endpoint"]),
         "cardea gateway, phantom flow": cardea_gateway(bench, api, dev, "warn"),
         "cardea gateway, phantom flow, with its access log": cardea_gateway(bench, api, dev, "info"),
+        "cardea gateway, phantom flow, with plan, quota and usage record": cardea_gateway(bench, api, dev, "warn", metered=True),
     }
 
     for name, (_, port) in contenders.items():
@@ -330,7 +387,8 @@ def report(results, rounds, seconds, busy):
         "system), divided by the requests answered; the median of interleaved rounds. Compare figures within one table only.", "",
         "## Hot phantom hit", "",
         "One opaque token whose JWT is cached, HTTP/1.1 with keep-alive, a small JSON answer from the same upstream.",
-        "No access log, unless the line says so.", "",
+        "No access log, unless the line says so. With plan, quota and usage record each call is counted against a rate and a quota,",
+        "has both `RateLimit` fields on its answer, and stands on the disk before it is answered; shipping is charged as well.", "",
         f"{datetime.date.today()} · {os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()} · {version}"
         f" · wrk, {CONNECTIONS} connections · {rounds} rounds of {seconds} s each, load on the same machine"
         f" · load average from other work when it began: {busy:.1f}", "",

@@ -1,4 +1,4 @@
-//! Whose operation a route is: what log, metrics and usage record call it, and whether the API still lives.
+//! Step 3: whose operation a route is: what log, metrics and usage record call it, and whether the API still lives.
 
 use catalog::{Api, Lifecycle};
 use http::{HeaderName, HeaderValue};

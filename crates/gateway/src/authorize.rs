@@ -1,4 +1,4 @@
-//! Step 5: may they? Scopes and claims, on every request, from facts.
+//! Step 6: may they? Scopes and claims, on every request, from facts.
 
 use std::sync::Arc;
 

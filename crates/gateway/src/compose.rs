@@ -1,4 +1,4 @@
-//! Step 5 for a composition: the request becomes an input of the integration service, whose steps go
+//! Step 7 for a composition: the request becomes an input of the integration service, whose steps go
 //! out over the connections of the worker. The opaque token is left behind here, too: steps get the
 //! inner JWT, or a token in exchange for it.
 

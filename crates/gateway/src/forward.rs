@@ -1,4 +1,4 @@
-//! Step 6: what is sent on. The opaque token is left behind, the JWT takes its place, and whatever a
+//! Step 7: what is sent on. The opaque token is left behind, the JWT takes its place, and whatever a
 //! service might take for our word about the caller is removed before we say it ourselves (R16).
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Step 3: who asks? Finds out what is known about the token; decides nothing but whether there is one.
+//! Step 4: who asks? Finds out what is known about the token; decides nothing but whether there is one.
 
 use std::sync::Arc;
 

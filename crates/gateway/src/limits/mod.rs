@@ -1,4 +1,4 @@
-//! Step 4: has the caller's plan room for this call? Client → subscription → plan is one look into the
+//! Step 5: has the caller's plan room for this call? Client → subscription → plan is one look into the
 //! snapshot; rate and quota are counted in memory, so that no call waits for anybody.
 //!
 //! `rate` is this gateway's own (GCRA); `quota` is common to all gateways: what the ledger has told, plus

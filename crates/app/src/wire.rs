@@ -156,10 +156,14 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         trusted_proxies: section.trusted_proxies.clone(),
         templates: section.templates.clone(),
         open_registration: section.registration.open.as_ref().map(registration_policy).transpose()?,
-        peers: identity::config::Peers::new(match section.outgoing {
-            config::Outgoing::Public => Reach::Public,
-            config::Outgoing::Anywhere => Reach::Anywhere,
-        }),
+        policy: section.policy.as_ref().map(policy_point).transpose()?,
+        peers: identity::config::Peers::new(
+            match section.outgoing {
+                config::Outgoing::Public => Reach::Public,
+                config::Outgoing::Anywhere => Reach::Anywhere,
+            },
+            HttpPeer::shared(),
+        ),
     })
 }
 
@@ -171,6 +175,22 @@ pub fn database(given: &config::Database, role: Role, data: &std::path::Path) ->
             let schema = postgres.schema.clone().unwrap_or_else(|| role.name().to_owned());
             store::Config::Postgres { url: postgres.postgres.read_text()?, schema }
         }
+    })
+}
+
+fn policy_point(given: &config::IssuePolicy) -> anyhow::Result<identity::config::PolicyPoint> {
+    let url = given.url.trim_end_matches('/');
+    if !url.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some()) {
+        return Err(usage("`identity.policy.url` is not a URL").into());
+    }
+    Ok(identity::config::PolicyPoint {
+        url: url.to_owned(),
+        secret: given.secret.read_text()?,
+        timeout: given.timeout.map_or(Duration::from_secs(2), |span| span.0),
+        mode: match given.mode {
+            config::IssuePolicyMode::Enforce => identity::config::PolicyMode::Enforce,
+            config::IssuePolicyMode::Shadow => identity::config::PolicyMode::Shadow,
+        },
     })
 }
 

@@ -31,7 +31,28 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// Anybody may register clients of this kind, without a token. Off unless it is given.
     pub open_registration: Option<Policy>,
+    /// A policy decision point that is asked before anything is issued.
+    pub policy: Option<PolicyPoint>,
     pub peers: Peers,
+}
+
+/// AuthZEN Authorization API 1.0.
+#[derive(Debug, Clone)]
+pub struct PolicyPoint {
+    /// Its base, without a slash at the end.
+    pub url: String,
+    pub secret: Secret<String>,
+    pub timeout: Duration,
+    pub mode: PolicyMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PolicyMode {
+    /// What it denies is not issued, nor is anything when it gives no answer.
+    #[default]
+    Enforce,
+    /// It is asked, and what it would have done is logged and counted.
+    Shadow,
 }
 
 /// Whom this system asks itself.
@@ -39,11 +60,13 @@ pub struct Config {
 pub struct Peers {
     /// For addresses that clients have registered.
     pub egress: SharedPeer,
+    /// For the policy decision point.
+    pub policy: SharedPeer,
 }
 
 impl Peers {
-    pub fn new(reach: Reach) -> Self {
-        Self { egress: EgressPeer::shared(reach) }
+    pub fn new(reach: Reach, policy: SharedPeer) -> Self {
+        Self { egress: EgressPeer::shared(reach), policy }
     }
 }
 

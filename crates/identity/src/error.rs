@@ -1,20 +1,27 @@
-//! OAuth errors: functions named like the code; the public half is fixed, the cause goes to the log.
+//! OAuth errors: functions named like the code; the public half is fixed, or the operator's own words (the reason of a
+//! policy); the cause goes to the log.
+
+use std::borrow::Cow;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::policy::StepUp;
 
 /// An error answer of RFC 6749 §5.2 and its extensions.
 #[derive(Debug)]
 pub struct OAuthError {
     pub status: StatusCode,
     pub code: &'static str,
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// For the log only.
     pub cause: Option<String>,
     /// `WWW-Authenticate`, where the client tried that scheme.
     pub challenge: Option<&'static str>,
+    /// The login that would help (RFC 9470 §3): members of the answer.
+    pub step_up: Option<Box<StepUp>>,
     /// The work done so far is kept although the request failed (for example: a replay revoked the grant).
     pub keep: bool,
 }
@@ -45,7 +52,8 @@ errors! {
 
 impl OAuthError {
     fn new(status: StatusCode, code: &'static str, description: &'static str) -> Self {
-        Self { status, code, description, cause: None, challenge: None, keep: false }
+        let description = Cow::Borrowed(description);
+        Self { status, code, description, cause: None, challenge: None, step_up: None, keep: false }
     }
 
     #[must_use]
@@ -91,7 +99,10 @@ impl IntoResponse for OAuthError {
             Some(cause) => tracing::info!(error.code = self.code, cause, "request refused"),
             None => {}
         }
-        let body = json!({"error": self.code, "error_description": self.description});
+        let mut body = json!({"error": self.code, "error_description": self.description});
+        if let (Some(step_up), Value::Object(members)) = (&self.step_up, &mut body) {
+            members.extend(step_up.members());
+        }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

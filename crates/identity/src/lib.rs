@@ -27,6 +27,7 @@ pub mod login;
 pub mod logout;
 pub mod metrics;
 mod pages;
+pub mod policy;
 pub mod register;
 pub mod revoke;
 pub mod router;
@@ -53,6 +54,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") },
     Migration { version: 2, name: "registration", sql: include_str!("../migrations/0002_registration.sql") },
     Migration { version: 3, name: "exchange", sql: include_str!("../migrations/0003_exchange.sql") },
+    Migration { version: 4, name: "network", sql: include_str!("../migrations/0004_network.sql") },
 ];
 
 /// The running identity system; handlers hold it as `State<Arc<Identity>>`.

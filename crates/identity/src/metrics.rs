@@ -30,6 +30,7 @@ pub struct Metrics {
     logins: Family<Kind, Counter>,
     authorizations: Family<Kind, Counter>,
     events: Family<Kind, Counter>,
+    policy: Family<Kind, Counter>,
 }
 
 impl Default for Metrics {
@@ -53,6 +54,12 @@ impl Default for Metrics {
         );
         let events = Family::<Kind, Counter>::default();
         registry.register("events_delivered", "Security events given to receivers", events.clone());
+        let policy = Family::<Kind, Counter>::default();
+        registry.register(
+            "policy_decisions",
+            "Answers of the policy decision point, by mode and outcome",
+            policy.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             requests,
@@ -62,6 +69,7 @@ impl Default for Metrics {
             logins,
             authorizations,
             events,
+            policy,
         }
     }
 }
@@ -88,6 +96,11 @@ impl Metrics {
     /// `code`, or the error's code.
     pub fn authorization(&self, outcome: &'static str) {
         self.authorizations.get_or_create(&Kind { kind: "code", outcome }).inc();
+    }
+
+    /// `granted`, `narrowed`, `denied` or `outage`, in `enforce` or `shadow`.
+    pub fn policy(&self, mode: &'static str, outcome: &'static str) {
+        self.policy.get_or_create(&Kind { kind: mode, outcome }).inc();
     }
 
     pub fn events(&self, count: usize) {

@@ -21,7 +21,7 @@ pub use self::management::Management;
 pub use catalog::Span;
 pub use fault::Fault;
 pub use metering::{ManagementPeer, OnFailure, Usage};
-pub use registration::{OpenRegistration, Outgoing, Registration};
+pub use registration::{IssuePolicy, IssuePolicyMode, OpenRegistration, Outgoing, Registration};
 pub use words::Reference;
 
 use crate::exit::usage;
@@ -82,6 +82,8 @@ pub struct Identity {
     /// Registration of clients by programs (RFC 7591).
     #[serde(default)]
     pub registration: Registration,
+    /// A policy decision point (AuthZEN) that is asked before anything is issued.
+    pub policy: Option<IssuePolicy>,
     /// Where it may fetch what clients name (`jwks_uri`).
     #[serde(default)]
     pub outgoing: Outgoing,
@@ -298,6 +300,7 @@ impl File {
         self.identity = self.identity.map(|mut identity| {
             identity.master_key = identity.master_key.within(folder);
             identity.templates = identity.templates.map(|path| folder.join(path));
+            identity.policy = identity.policy.map(|policy| policy.within(folder));
             identity.database = identity.database.within(folder);
             identity
         });

@@ -1,7 +1,11 @@
-//! The section `identity.registration:`, and where the identity system may fetch.
+//! The sections `identity.registration:` and `identity.policy:`, and where the identity system may fetch.
+
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::{Reference, Span};
 
 /// Clients with `registrar: true` and holders of registration tokens may always register clients.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -39,4 +43,36 @@ pub enum Outgoing {
     Public,
     /// Every address, inner ones and this machine's too.
     Anywhere,
+}
+
+/// Before consent and before each token it is asked `issue_token`, and `grant_scope` for each scope. Without an answer
+/// nothing is issued.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IssuePolicy {
+    /// Its base; `/access/v1/evaluations` is asked.
+    pub url: String,
+    /// Sent as a bearer token; at our entitlement system that of a caller with the right `evaluate`.
+    pub secret: Reference,
+    /// How long an answer may take; 2s.
+    pub timeout: Option<Span>,
+    #[serde(default)]
+    pub mode: IssuePolicyMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum IssuePolicyMode {
+    /// What it denies is not issued.
+    #[default]
+    Enforce,
+    /// It is asked, and what it would have done is logged and counted.
+    Shadow,
+}
+
+impl IssuePolicy {
+    pub(super) fn within(mut self, folder: &Path) -> Self {
+        self.secret = self.secret.within(folder);
+        self
+    }
 }

@@ -144,6 +144,7 @@ fn identity_config(instance: &Instance, folder: &Folder) -> anyhow::Result<ident
         registration: config::Registration::default(),
         // What is tried out here runs on this machine.
         outgoing: config::Outgoing::Anywhere,
+        policy: None,
     };
     wire::identity_config(&section, &folder.at(""))
 }

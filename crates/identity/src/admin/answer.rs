@@ -95,7 +95,7 @@ impl From<Refused> for AdminError {
 
 impl From<OAuthError> for AdminError {
     fn from(error: OAuthError) -> Self {
-        let mut refused = Self::new(error.status, error.code, error.description);
+        let mut refused = Self::new(error.status, error.code, &error.description);
         refused.cause = error.cause;
         refused
     }

@@ -10,11 +10,12 @@ use web::Browser;
 
 use super::checks::Accepted;
 use super::request::{Prompt, Want};
-use super::respond::{AuthorizationError, consent_required, invalid_scope, login_required};
+use super::respond::{AuthorizationError, access_denied, consent_required, invalid_scope, login_required};
 use crate::Cx;
 use crate::clients::Consent;
 use crate::pages::{self, PageError};
-use crate::sessions::Session;
+use crate::policy::{Denied, StepUp};
+use crate::sessions::{ACR_PASSWORD, Session};
 
 /// How long a person may take from the first page to the last.
 pub const LIFETIME: Duration = Duration::from_secs(3600);
@@ -121,6 +122,30 @@ pub fn next(facts: &Facts<'_>) -> Step {
         return if silent { Step::Refuse(consent_required("the user has not consented")) } else { Step::Consent };
     }
     Step::Answer(facts.accepted.scopes.clone())
+}
+
+/// Whether signing in (again) is the login that policy wants: of a kind that there is here, and not done for this
+/// very request already, so that nobody is asked twice.
+pub fn would_help(step_up: &StepUp, session: &Session, interaction: &Interaction) -> bool {
+    let just_now = session.auth_time >= interaction.started_at;
+    let newer = step_up.max_age.is_some() || !step_up.is_met_by(&session.acr);
+    !just_now && newer && step_up.is_met_by(ACR_PASSWORD)
+}
+
+/// Policy says no: unless a login would turn it, that is the answer.
+pub fn after_denial(denied: Denied, accepted: &Accepted, session: &Session, interaction: &Interaction) -> Step {
+    let helpful = denied.step_up.is_some_and(|step_up| would_help(&step_up, session, interaction));
+    match (helpful, accepted.prompt == Prompt::None) {
+        (true, false) => Step::Login,
+        (true, true) => Step::Refuse(login_required("the user must sign in again")),
+        (false, _) => {
+            let mut error = access_denied("policy does not allow it");
+            if let Some(reason) = denied.reason {
+                error.description = reason.into();
+            }
+            Step::Refuse(error)
+        }
+    }
 }
 
 /// `prompt=login` and `max_age` (OpenID Connect Core §3.1.2.1). A login for this very request satisfies both.

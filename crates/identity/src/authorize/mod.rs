@@ -25,8 +25,12 @@ pub use http::routes;
 
 use crate::authorize::checks::{Accepted, Refusal};
 use crate::authorize::interaction::{Interaction, Step};
+use crate::authorize::request::Prompt;
 use crate::authorize::respond::Coming;
+use crate::claims::Person;
+use crate::error::OAuthError;
 use crate::pages::{self, PageError};
+use crate::policy::{self, Requester, Ruling};
 use crate::scopes::Audiences;
 use crate::sessions::Session;
 use crate::{Cx, accounts, claims, codes, consent, grants, scopes, sessions};
@@ -79,30 +83,58 @@ pub async fn stand(
     let session = sessions::current(cx, headers).await?;
     let mut remembered = Scopes::default();
     let mut nothing_left = false;
+    let mut person = None;
     if let Some(session) = &session {
         cx.actor = crate::cx::Actor::User(session.user_id.clone());
-        let scopes = keepable(cx, &accepted, session).await?;
+        person = claims::person(cx, &session.user_id).await?;
+        let scopes = keepable(cx, &accepted, person.as_ref()).await?;
         accepted.audiences = audiences_of(cx, &accepted, &scopes).await?;
         nothing_left = scopes.is_empty() && !accepted.scopes.is_empty();
         accepted.scopes = scopes;
         remembered = consent::remembered(cx, &session.user_id, &accepted.client.client_id).await?;
     }
-    let step = interaction::next(&interaction::Facts {
-        accepted: &accepted,
-        session: session.as_ref(),
-        remembered: &remembered,
-        nothing_left,
-        interaction,
-        now: cx.now,
-    });
+    let now = cx.now;
+    let next = |accepted: &Accepted| {
+        let (session, remembered) = (session.as_ref(), &remembered);
+        interaction::next(&interaction::Facts { accepted, session, remembered, nothing_left, interaction, now })
+    };
+    let mut step = next(&accepted);
+    // Consent approves what policy has drawn; and who has to sign in anyway is asked about afterwards.
+    if let (Step::Consent | Step::Answer(_), Some(session)) = (&step, &session) {
+        step = match rule(cx, &accepted, session, person.as_ref()).await {
+            Ok(Ruling::Granted { scopes, more }) => {
+                let helpful = more.filter(|more| interaction::would_help(more, session, interaction));
+                if helpful.is_some() && accepted.prompt != Prompt::None {
+                    Step::Login
+                } else {
+                    accepted.audiences = audiences_of(cx, &accepted, &scopes).await?;
+                    accepted.scopes = scopes;
+                    next(&accepted)
+                }
+            }
+            Ok(Ruling::Denied(denied)) => interaction::after_denial(denied, &accepted, session, interaction),
+            Err(error) => Step::Refuse(error.into()),
+        };
+    }
     Ok(Ok(Standing { accepted, session, step }))
 }
 
+/// What policy says to this request of this person.
+async fn rule(cx: &Cx, accepted: &Accepted, session: &Session, person: Option<&Person>) -> Result<Ruling, OAuthError> {
+    let requester = Requester {
+        client: &accepted.client,
+        person,
+        grant_type: "authorization_code",
+        login: session.into(),
+        network: Some(cx.network),
+    };
+    policy::ask(cx, &requester, &accepted.scopes).await
+}
+
 /// The scopes whose contract can be kept for this person: nobody is asked for what no token could carry.
-async fn keepable(cx: &mut Cx, accepted: &Accepted, session: &Session) -> Result<Scopes, PageError> {
+async fn keepable(cx: &mut Cx, accepted: &Accepted, person: Option<&Person>) -> Result<Scopes, PageError> {
     let catalog = scopes::catalog(&cx.identity).await?;
-    let person = claims::person(cx, &session.user_id).await?;
-    Ok(claims::contracted(&catalog, person.as_ref(), &accepted.client.spec, &accepted.scopes).scopes)
+    Ok(claims::contracted(&catalog, person, &accepted.client.spec, &accepted.scopes).scopes)
 }
 
 /// The audiences without those of which scopes were asked and none is among these.
@@ -141,6 +173,7 @@ pub async fn answer(
         acr: Some(session.acr.clone()),
         amr: session.amr.clone(),
         nonce: accepted.nonce.clone(),
+        network: cx.network,
     };
     let grant_id = grants::open(&mut cx, new).await?;
     let return_to = &accepted.return_to;

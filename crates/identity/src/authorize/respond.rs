@@ -1,5 +1,6 @@
 //! Answers of the authorization endpoint: to the client's redirect URI, each with `iss` (RFC 9207).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -45,16 +46,16 @@ impl<'a> Coming<'a> {
 }
 
 /// An error answer (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizationError {
     pub code: &'static str,
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
 }
 
 macro_rules! errors {
     ($($name:ident)*) => {$(
         pub fn $name(description: &'static str) -> AuthorizationError {
-            AuthorizationError { code: stringify!($name), description }
+            AuthorizationError { code: stringify!($name), description: Cow::Borrowed(description) }
         }
     )*};
 }
@@ -93,7 +94,7 @@ pub fn error(
     error: AuthorizationError,
 ) -> Result<Response, PageError> {
     cx.identity.metrics.authorization(error.code);
-    send(cx, coming, return_to, &[("error", error.code), ("error_description", error.description)])
+    send(cx, coming, return_to, &[("error", error.code), ("error_description", &error.description)])
 }
 
 /// To the client, if it is proven who that is; to a page of ours otherwise.

@@ -7,6 +7,7 @@
 
 mod store;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ::store::StoreError;
@@ -35,6 +36,8 @@ pub struct NewGrant {
     pub acr: Option<String>,
     pub amr: Vec<String>,
     pub nonce: Option<String>,
+    /// Where the person is.
+    pub network: IpAddr,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Grant {
     pub refresh_generation: i64,
     pub refresh_rotated_at: Option<Time>,
     pub revoked_at: Option<Time>,
+    /// Where the person was when it was made.
+    pub network: Option<IpAddr>,
     /// Who uses its tokens on whose behalf (RFC 8693 §4.1); of grants that came by exchange.
     pub act: Option<Value>,
 }

@@ -45,7 +45,7 @@ impl Error {
 impl From<OAuthError> for Error {
     fn from(error: OAuthError) -> Self {
         let OAuthError { status, code, description, cause, challenge, .. } = error;
-        Self { status, code, description: description.to_owned(), cause, challenge }
+        Self { status, code, description: description.into_owned(), cause, challenge }
     }
 }
 

@@ -175,6 +175,7 @@ impl Platform {
             acr: Some("1".to_owned()),
             amr: vec!["pwd".to_owned()],
             nonce: Some("n-0S6_WzA2Mj".to_owned()),
+            network: "192.0.2.1".parse().unwrap(),
         };
         let grant_id = grants::open(&mut cx, grant).await.unwrap();
         let uri = client.redirect_uri(Some(CALLBACK)).unwrap();

@@ -16,7 +16,6 @@ use super::actors::{Answer, STOCK};
 use super::platform::{ISSUER, Platform, config};
 use crate::MIGRATIONS;
 use crate::clients::{AuthMethod, ClientSpec, GrantType};
-use crate::config::Peers;
 use crate::scopes::Audiences;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -219,7 +218,7 @@ impl Peer for Shared {
 store_test!(published_keys_are_kept_and_asked_for_again_with_patience, MIGRATIONS, |db: TestDb| async move {
     let publisher = Arc::new(Publisher::default());
     let mut config = config(&db, "a");
-    config.peers = Peers { egress: Arc::new(Shared(publisher.clone())) };
+    config.peers.egress = Arc::new(Shared(publisher.clone()));
     let p = Platform::with(db, config).await;
     p.market().await;
     let (old, new) = (SigningKey::generate(Algorithm::Es256).unwrap(), SigningKey::generate(Algorithm::EdDsa).unwrap());

@@ -23,6 +23,7 @@ fn new_grant(user_id: &UserId) -> NewGrant {
         acr: Some("1".to_owned()),
         amr: vec!["pwd".to_owned()],
         nonce: Some("n".to_owned()),
+        network: "192.0.2.1".parse().unwrap(),
     }
 }
 

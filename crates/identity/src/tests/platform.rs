@@ -40,7 +40,8 @@ pub fn config(db: &TestDb, node: &str) -> Config {
         trusted_proxies: Vec::new(),
         templates: None,
         open_registration: None,
-        peers: Peers { egress: Arc::new(Nowhere) },
+        policy: None,
+        peers: Peers { egress: Arc::new(Nowhere), policy: Arc::new(Nowhere) },
     }
 }
 

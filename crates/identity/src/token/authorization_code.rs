@@ -3,7 +3,7 @@
 use super::client_auth::Authenticated;
 use super::form::Form;
 use super::issue::{self, Extras, Plan};
-use super::select;
+use super::select::{self, Taking};
 use crate::audit::{self, Act, Outcome};
 use crate::clients::GrantType;
 use crate::codes::{self, CodeChallenge, Presented, Redeemed};
@@ -28,7 +28,8 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
     let selection = match codes::peek(cx, presented).await? {
         Some(grant_id) => match grants::find(cx, &grant_id).await? {
             Some(grant) if grant.revoked_at.is_none() => {
-                Some(select::of_grant(cx, &by.client, &grant, None, &form.resources()?).await?)
+                let taking = Taking { client: &by.client, grant: &grant, grant_type: "authorization_code" };
+                Some(select::of_grant(cx, taking, None, &form.resources()?).await?)
             }
             _ => None,
         },

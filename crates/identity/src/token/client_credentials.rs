@@ -7,6 +7,7 @@ use super::form::Form;
 use super::issue::{self, Plan};
 use super::select;
 use crate::error::{OAuthError, invalid_scope, unauthorized_client};
+use crate::policy::{Login, Requester};
 use crate::scopes::{self, Resolved};
 use crate::{Cx, grants};
 
@@ -21,7 +22,14 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
     }
     let resources = form.resources()?;
     let Resolved { scopes, audiences } = scopes::resolve(cx, &by.client, requested.as_ref(), &resources).await?;
-    let selection = select::settle(cx, None, &by.client, &scopes.without(&of_users), audiences).await?;
+    let requester = Requester {
+        client: &by.client,
+        person: None,
+        grant_type: "client_credentials",
+        login: Login::default(),
+        network: Some(cx.network),
+    };
+    let selection = select::settle(cx, &requester, &scopes.without(&of_users), audiences).await?;
 
     let grant = grants::standing(cx, &by.client.client_id, &selection.scopes, &selection.audiences).await?;
     issue::plan(cx, &by.client, grant, selection, issue::Extras::default()).await

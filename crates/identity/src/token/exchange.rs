@@ -18,8 +18,10 @@ use crate::Cx;
 use crate::clients::Client;
 use crate::error::{OAuthError, invalid_request, invalid_scope, invalid_target, unauthorized_client};
 use crate::grants::{self, NewChild, Parent};
+use crate::policy::Requester;
 use crate::scopes::{self, Audiences, CLIENT_REGISTER, Catalog, is_built_in};
 
+pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
@@ -40,7 +42,14 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
     if kind == Kind::ExchangedForInner && audiences.len() != 1 {
         return Err(invalid_target("a JWT for the inside is for one audience; name one"));
     }
-    let selection = select::settle(cx, subject.person.as_ref(), client, &scopes, audiences).await?;
+    let requester = Requester {
+        client,
+        person: subject.person.as_ref(),
+        grant_type: GRANT_TYPE,
+        login: (&subject.grant).into(),
+        network: None,
+    };
+    let selection = select::settle(cx, &requester, &scopes, audiences).await?;
 
     let Live { token, grant, .. } = subject;
     let new = NewChild {

@@ -33,7 +33,7 @@ pub const GRANTS: [(&str, GrantType); 4] = [
     ("authorization_code", GrantType::AuthorizationCode),
     ("refresh_token", GrantType::RefreshToken),
     ("client_credentials", GrantType::ClientCredentials),
-    ("urn:ietf:params:oauth:grant-type:token-exchange", GrantType::TokenExchange),
+    (exchange::GRANT_TYPE, GrantType::TokenExchange),
 ];
 
 /// What a token request comes to. An error may say `.keep()`: what was written is committed all the same.

@@ -5,7 +5,7 @@
 use super::client_auth::Authenticated;
 use super::form::Form;
 use super::issue::{self, Extras, Kind, Plan};
-use super::select;
+use super::select::{self, Taking};
 use crate::Cx;
 use crate::audit::{self, Act, Outcome};
 use crate::error::{OAuthError, invalid_grant, invalid_request};
@@ -26,7 +26,8 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
         return Err(invalid_grant(REFUSED));
     }
     let requested = select::requested_scopes(form)?;
-    let selection = select::of_grant(cx, &by.client, &grant, requested, &form.resources()?).await?;
+    let taking = Taking { client: &by.client, grant: &grant, grant_type: "refresh_token" };
+    let selection = select::of_grant(cx, taking, requested, &form.resources()?).await?;
 
     let (grant, generation) = advance(cx, by, &presented).await?;
     let extras = Extras { refresh_generation: Some(generation), kind: Kind::Refreshed, ..Extras::default() };

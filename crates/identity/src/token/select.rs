@@ -1,15 +1,18 @@
 //! What of a grant a token request takes: never more than the grant, than the client may have today, and
 //! than the claims contract lets it have.
 
+use std::net::IpAddr;
+
 use base::scope::Scopes;
 
 use super::form::Form;
 use crate::Cx;
-use crate::claims::{self, Person};
+use crate::claims;
 use crate::clients::Client;
 use crate::error::{OAuthError, invalid_grant, invalid_request, invalid_scope, invalid_target};
 use crate::grants::Grant;
 use crate::handles;
+use crate::policy::{self, Requester, Ruling};
 use crate::scopes::{self, Audiences};
 
 /// The scopes and audiences of one access token, with the numbers of their sets.
@@ -26,34 +29,45 @@ pub(super) fn requested_scopes(form: &Form) -> Result<Option<Scopes>, OAuthError
     parsed.map_err(|_| invalid_request("`scope` holds a character that is not allowed"))
 }
 
-/// Keeps the scopes whose contract is kept, and numbers the sets. Before the first write.
+/// Keeps the scopes whose contract is kept and that policy grants, and numbers the sets. Before the first write.
 pub(super) async fn settle(
     cx: &Cx,
-    person: Option<&Person>,
-    client: &Client,
+    requester: &Requester<'_>,
     scopes: &Scopes,
     audiences: Audiences,
 ) -> Result<Selection, OAuthError> {
     let catalog = scopes::catalog(&cx.identity).await?;
-    let contracted = claims::contracted(&catalog, person, &client.spec, scopes);
+    let contracted = claims::contracted(&catalog, requester.person, &requester.client.spec, scopes);
     if contracted.scopes.is_empty() && !scopes.is_empty() {
         return Err(invalid_scope("a claim that the scope stands for is missing")
             .cause(format!("scopes without their claims: {}", contracted.missing)));
     }
-    let audiences = catalog.audiences_left(&audiences, scopes, &contracted.scopes);
-    let scope_set = handles::id_of(&cx.identity, &contracted.scopes.to_string()).await?;
+    let granted = match policy::ask(cx, requester, &contracted.scopes).await? {
+        Ruling::Granted { scopes, .. } => scopes,
+        Ruling::Denied(denied) => return Err(denied.at_token_endpoint(requester.grant_type)),
+    };
+    let audiences = catalog.audiences_left(&audiences, scopes, &granted);
+    let scope_set = handles::id_of(&cx.identity, &granted.to_string()).await?;
     let audience_set = handles::id_of(&cx.identity, &audiences.to_string()).await?;
-    Ok(Selection { scopes: contracted.scopes, audiences, scope_set, audience_set })
+    Ok(Selection { scopes: granted, audiences, scope_set, audience_set })
+}
+
+/// Whose grant a token request takes from, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Taking<'a> {
+    pub client: &'a Client,
+    pub grant: &'a Grant,
+    pub grant_type: &'static str,
 }
 
 /// The part of a user's grant that the request asks for; by default all of it.
 pub(super) async fn of_grant(
     cx: &mut Cx,
-    client: &Client,
-    grant: &Grant,
+    taking: Taking<'_>,
     requested: Option<Scopes>,
     resources: &[String],
 ) -> Result<Selection, OAuthError> {
+    let Taking { client, grant, grant_type } = taking;
     let catalog = scopes::catalog(&cx.identity).await?;
     let asked: Audiences = resources.iter().map(String::as_str).collect();
     let covered = grant.audiences.intersection(&catalog.allowed_audiences(client));
@@ -91,5 +105,21 @@ pub(super) async fn of_grant(
         }
         None => None,
     };
-    settle(cx, person.as_ref(), client, &scopes, audiences).await
+    let requester = Requester {
+        client,
+        person: person.as_ref(),
+        grant_type,
+        login: grant.into(),
+        network: network_of(cx, &taking),
+    };
+    settle(cx, &requester, &scopes, audiences).await
+}
+
+/// Where the person is: at the moment of a code where the browser was; later only an application on the person's own
+/// device is where the person is.
+fn network_of(cx: &Cx, taking: &Taking<'_>) -> Option<IpAddr> {
+    match taking.grant_type {
+        "authorization_code" => taking.grant.network,
+        _ => taking.client.is_public().then_some(cx.network),
+    }
 }

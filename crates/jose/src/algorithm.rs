@@ -29,8 +29,12 @@ impl Algorithm {
         }
     }
 
-    /// Reads the registered name, which is case-sensitive (RFC 7515 §4.1.1).
+    /// Reads the registered name, which is case-sensitive (RFC 7515 §4.1.1). RFC 9864 has a name of its own for EdDSA
+    /// with the only curve that there is here.
     pub fn parse(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::EdDsa);
+        }
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 }

@@ -327,10 +327,10 @@ ops:
     return bench.server("cardea gateway", args, lambda: listens(port + 1) and ask(ready)[0] == 200), port
 
 
-def load(port, token, seconds):
+def load(port, token, seconds, path="/orders/1"):
     """One turn of wrk: requests answered, requests per second, 99th percentile in ms."""
     out = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-H", f"Authorization: Bearer {token}", f"http://127.0.0.1:{port}/orders/1"],
+        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-H", f"Authorization: Bearer {token}", f"http://127.0.0.1:{port}{path}"],
         capture_output=True, text=True, timeout=seconds + 30, check=True,
     ).stdout
     if re.search(r"Non-2xx|Socket errors", out):
@@ -341,15 +341,19 @@ def load(port, token, seconds):
     return requests, rate, float(tail[1]) * {"us": 0.001, "ms": 1, "s": 1000}[tail[2]]
 
 
-def hot_phantom_hit(bench, rounds, seconds):
+def prepare(bench):
+    """What all scenarios share: an authority, a token of it, an upstream."""
     dev = bench.dev()
     metadata = json.loads(ask(dev["issuer"] + "/.well-known/openid-configuration")[1])
     status, body = ask(
         metadata["token_endpoint"], "POST", {"Authorization": basic(dev["sample"])}, {"grant_type": "client_credentials", "scope": dev["sample"]["scope"]}
     )
     assert status == 200, body
-    token = json.loads(body)["access_token"]
-    api = upstream(bench)
+    return dev, metadata, json.loads(body)["access_token"], upstream(bench)
+
+
+def hot_phantom_hit(bench, shared, rounds, seconds):
+    dev, metadata, token, api = shared
     contenders = {
         "nginx, plain proxy, no security": plain_nginx(bench, api),
         "nginx, phantom flow (auth_request, njs, cached introspection)": phantom_nginx(bench, api, dev, metadata["introspection_endpoint"]),
@@ -365,19 +369,59 @@ def hot_phantom_hit(bench, rounds, seconds):
         assert exchanged == ("phantom" in name), f"{name}: the upstream saw another kind of token"
         load(port, token, 1)
 
+    contenders = {name: (server, port, "/orders/1", 1) for name, (server, port) in contenders.items()}
+    return compare(contenders, token, rounds, seconds)
+
+
+def compare(contenders, token, rounds, seconds):
+    """By name: a server, its port, what is asked, and how many of these requests count as one."""
     turns = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
         for name in names[number % len(names):] + names[:number % len(names)]:
-            server, port = contenders[name]
+            server, port, path, times = contenders[name]
             before = server.cpu_seconds()
-            requests, rate, tail = load(port, token, seconds)
-            turns[name].append(((server.cpu_seconds() - before) / requests * 1e6, rate, tail))
+            requests, rate, tail = load(port, token, seconds, path)
+            turns[name].append(((server.cpu_seconds() - before) / requests * 1e6 * times, rate / times, tail))
         print(f"round {number + 1} of {rounds}: " + ", ".join(f"{turns[name][-1][0]:.1f} µs" for name in names), flush=True)
     return {name: [statistics.median(column) for column in zip(*values)] + [min(v[0] for v in values), max(v[0] for v in values)] for name, values in turns.items()}
 
 
-def report(results, rounds, seconds, busy):
+def composed(bench, shared, rounds, seconds):
+    """A composition of five parallel steps beside the five calls that it stands for, in one gateway."""
+    dev, _, token, api = shared
+    server, port = cardea_gateway(bench, api, dev, "error")
+    names = "abcde"
+    steps = "\n".join(f"  - {{ name: {name}, request: {{ service: api, path: '/orders/${{ request.params.id }}' }} }}" for name in names)
+    output = "\n".join(f"      {name}: '${{ steps.{name}.body }}'" for name in names)
+    path = bench.folder.glob("gateway-error*/resources").__next__() / "page.yaml"
+    path.write_text(f"""kind: Composition
+name: page
+spec:
+  match: {{ path: "/page/{{id}}" }}
+  auth: {{ issuer: main, scopes: [{dev['sample']['scope']}] }}
+  audience: "{dev['sample']['audience']}"
+  steps:
+{steps}
+  output:
+    body:
+{output}
+""")
+    end = time.monotonic() + 20
+    while True:
+        status, body = ask(f"http://127.0.0.1:{port}/page/1", headers={"Authorization": f"Bearer {token}"})
+        if status == 200 and set(json.loads(body)) == set(names):
+            break
+        assert time.monotonic() < end, f"the composition is not served: {status} {body}"
+        time.sleep(0.1)
+    load(port, token, 1), load(port, token, 1, "/page/1")
+    return compare({
+        "five proxied calls": (server, port, "/orders/1", len(names)),
+        "one composition of five parallel steps": (server, port, "/page/1", 1),
+    }, token, rounds, seconds)
+
+
+def report(results, compositions, rounds, seconds, busy):
     version = subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.strip().removeprefix("nginx version: ")
     model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     plain = next(iter(results.values()))[0]
@@ -397,6 +441,16 @@ def report(results, rounds, seconds, busy):
     ]
     for name, (cpu, rate, tail, low, high) in results.items():
         lines.append(f"| {name} | {cpu:.1f} µs | {cpu / plain:.2f} | {low:.1f} to {high:.1f} µs | {rate:,.0f} | {tail:.2f} ms |")
+    five = next(iter(compositions.values()))[0]
+    lines += [
+        "", "## Composition", "",
+        "Five parallel steps to the same upstream, each with the caller's JWT, their JSON put together into one answer; beside five",
+        "requests that the same gateway only passes on. The hop from client to gateway is made five times by the one, once by the other.", "",
+        "| what | CPU | relative | lowest to highest round | per second |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, (cpu, rate, _, low, high) in compositions.items():
+        lines.append(f"| {name} | {cpu:.1f} µs | {cpu / five:.2f} | {low:.1f} to {high:.1f} µs | {rate:,.0f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -411,10 +465,12 @@ def main():
     busy = os.getloadavg()[0]
     bench = Bench(os.environ.get("CARDEA_BIN") or HERE.parent / "target/release/cardea")
     try:
-        results = hot_phantom_hit(bench, options.rounds, options.seconds)
+        shared = prepare(bench)
+        results = hot_phantom_hit(bench, shared, options.rounds, options.seconds)
+        compositions = composed(bench, shared, options.rounds, options.seconds)
     finally:
         bench.stop()
-    text = report(results, options.rounds, options.seconds, busy)
+    text = report(results, compositions, options.rounds, options.seconds, busy)
     print(text)
     if not options.dry:
         (HERE / "RESULTS.md").write_text(text)

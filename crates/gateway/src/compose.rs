@@ -29,6 +29,9 @@ use crate::phantom::{Facts, World};
 use crate::snapshot::LiveRoute;
 use crate::upstreams::Upstream;
 
+/// The problem of a part whose status was not expected.
+const PASSED: &str = "part_status";
+
 /// A composition with what it needs to run.
 pub(crate) struct LiveComposition {
     composition: Composition,
@@ -148,6 +151,7 @@ pub(crate) fn prepare(
         wants_body: needs.body,
         max_body_bytes: route.settings().max_body,
         idle_timeout: route.settings().idle_timeout,
+        calls: !composition.steps.is_empty(),
         outlives_client: composition.undoes(),
         work: Box::new(job),
     }
@@ -211,7 +215,9 @@ impl Job {
         for name in OVERRULED.iter().filter(|_| self.has_cors) {
             response.headers_mut().remove(name);
         }
-        Composed { response, failed: answer.problem, parts, attempts: runner.caller.sent.get() }
+        // A status that is passed on is the backend's no, not ours.
+        let failed = answer.problem.filter(|slug| *slug != PASSED || answer.status.is_server_error());
+        Composed { response, failed, parts, attempts: runner.caller.sent.get() }
     }
 
     /// The body as JSON, if the composition reads it.

@@ -134,6 +134,8 @@ pub struct Compose {
     pub max_body_bytes: u64,
     /// Between two pieces of the body.
     pub idle_timeout: Duration,
+    /// Somebody else works for the answer.
+    pub calls: bool,
     /// It has to be told when the client goes away, and given time to undo what it did; other work is
     /// just dropped.
     pub outlives_client: bool,

@@ -84,6 +84,8 @@ async fn composed<P: Pipeline>(
             Err(failure) => return troubled(body_trouble(failure).unwrap_or(Trouble::ClientGone), received, finish),
         };
     }
+    // Known even if nobody is left to be told how many there were.
+    finish.outcome.attempts = u32::from(compose.calls);
     let gone = CancellationToken::new();
     let means = Means { body, calls: Rc::new(WorkerCalls(Rc::clone(worker))), gone: gone.clone() };
     let working = compose.work.run(means);

@@ -78,3 +78,23 @@ async fn a_required_part_that_fails_gives_the_status_of_its_trouble_and_its_name
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_passed_on_is_the_backends_answer_and_no_denial() {
+    let missing = HttpUpstream::start(|_| Response::builder().status(404).body(whole("not here")).unwrap()).await;
+    let good = telling().await;
+    let spec = PARTS.replace("name: dead, required: false,", "name: dead, pass: [404],");
+    let house = House::start(&[("good", good.url()), ("dead", missing.url()), ("slow", good.url())], &spec).await;
+
+    let answer = house.get("/parts", "alice").await;
+
+    assert_eq!((answer.status(), slug(&answer).as_str()), (404, "part_status"));
+    assert!(!answer.text().contains("not here"));
+    let ended = "ending=\"failed\"} 1";
+    while !house.gateway.metrics_text().contains(ended) {
+        tokio::task::yield_now().await;
+    }
+    // The exchange has ended when the next one has been served on the same gateway.
+    assert_eq!(house.get("/parts", "alice").await.status(), 404);
+    assert!(!house.gateway.metrics_text().contains("reason=\"part_status\""));
+}

@@ -1,6 +1,7 @@
 //! From resources to a [`Snapshot`]: resolves references, checks what serde cannot, collects all faults.
 
 mod plans;
+mod policies;
 mod routes;
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use crate::kinds::upstream::UpstreamSpec;
 use crate::path::CanonicalPath;
 use crate::published::PublishedSubscription;
 use crate::resource::Resource;
-use crate::snapshot::{Api, Issuer, Plan, Service, Snapshot, Upstream};
+use crate::snapshot::{Api, Issuer, Plan, PolicySource, Service, Snapshot, Upstream};
 use crate::source::{Fault, Source, did_you_mean};
 use crate::words::Span;
 
@@ -41,6 +42,7 @@ impl Snapshot {
                 "Issuer" => compiler.issuer(resource),
                 "Upstream" => compiler.upstream(resource),
                 "Api" => compiler.api(resource),
+                "PolicySource" => compiler.policy_source(resource),
                 _ => {}
             }
         }
@@ -69,6 +71,7 @@ struct Compiler {
     services: HashMap<String, Option<Arc<Service>>>,
     apis: HashMap<String, Option<Arc<Api>>>,
     plans: HashMap<String, Option<Arc<Plan>>>,
+    policy_sources: HashMap<String, Option<Arc<PolicySource>>>,
 }
 
 impl Compiler {

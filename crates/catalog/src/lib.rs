@@ -28,6 +28,9 @@ pub use kinds::composition::{
 };
 pub use kinds::issuer::{Algorithm, CacheSpec, Form, IntrospectionSpec, IssuerSpec, JwksSpec, RevocationsSpec};
 pub use kinds::plan::{Approval, Currency, LimitMode, PlanSpec, PriceSpec, QuotaSpec, RateSpec, TierSpec, Window};
+pub use kinds::policy_source::{
+    AuthzenSpec, DecisionCacheSpec, PolicyMode, PolicySourceSpec, PolicySpec, SnapshotSpec,
+};
 pub use kinds::route::{
     AuthSpec, CorsSpec, ExampleSpec, LimitsSpec, MatchSpec, MockSpec, RewriteSpec, RouteSpec, TokenSpec,
 };
@@ -40,7 +43,10 @@ pub use money::Money;
 pub use path::{BadPath, CanonicalPath, canonical_host};
 pub use pattern::Pattern;
 pub use resource::{Change, Resource, changes, export, parse, yaml};
-pub use snapshot::{Api, Auth, Issuer, Plan, Required, Route, Service, Snapshot, Subscription, Target, Upstream};
+pub use snapshot::{
+    Api, Auth, Issuer, Plan, Policy, PolicyResource, PolicySource, Required, Route, Service, Snapshot, Subscription,
+    Target, Upstream,
+};
 pub use source::{Fault, Source, did_you_mean};
 pub use words::{HttpUrl, SecretRef, Size, Span};
 

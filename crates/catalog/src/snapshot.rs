@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::kinds::api::ApiSpec;
 use crate::kinds::issuer::IssuerSpec;
 use crate::kinds::plan::PlanSpec;
+use crate::kinds::policy_source::PolicySourceSpec;
 use crate::kinds::route::CorsSpec;
 use crate::kinds::service::ServiceSpec;
 use crate::kinds::upstream::UpstreamSpec;
@@ -27,6 +28,7 @@ pub struct Snapshot {
     pub apis: Vec<Arc<Api>>,
     pub plans: Vec<Arc<Plan>>,
     pub subscriptions: Vec<Arc<Subscription>>,
+    pub policy_sources: Vec<Arc<PolicySource>>,
     /// By the API's index: client → what holds for it there.
     pub(crate) subscribers: Vec<HashMap<Arc<str>, Arc<Subscription>>>,
     pub(crate) matcher: Matcher,
@@ -76,6 +78,34 @@ pub struct Subscription {
 }
 
 #[derive(Debug)]
+pub struct PolicySource {
+    pub name: Arc<str>,
+    pub spec: PolicySourceSpec,
+    pub source: Source,
+}
+
+/// Who decides about the calls of a route, and what they are asked.
+#[derive(Debug)]
+pub struct Policy {
+    pub source: Arc<PolicySource>,
+    /// It is decided and not enforced.
+    pub shadow: bool,
+    pub action: Arc<str>,
+    /// `None`: the operation.
+    pub resource: Option<PolicyResource>,
+    pub written_at: Source,
+}
+
+#[derive(Debug)]
+pub struct PolicyResource {
+    pub kind: Arc<str>,
+    pub id: Vec<Piece>,
+}
+
+/// Text, and the parameter of the path behind it.
+pub type Piece = (Box<str>, Option<Box<str>>);
+
+#[derive(Debug)]
 pub struct Service {
     pub name: Arc<str>,
     pub upstream: Arc<Upstream>,
@@ -105,6 +135,7 @@ pub struct Route {
     pub target: Target,
     pub auth: Auth,
     pub auth_source: Source,
+    pub policy: Option<Arc<Policy>>,
     pub cors: Option<Arc<CorsSpec>>,
     pub cors_source: Option<Source>,
     pub max_body: u64,

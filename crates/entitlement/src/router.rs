@@ -35,6 +35,7 @@ pub(crate) fn public_routes() -> Vec<Route> {
         (Method::POST, evaluate::EVALUATION, Some(Right::Evaluate), post(evaluate::http::evaluate)),
         (Method::POST, evaluate::EVALUATIONS, Some(Right::Evaluate), post(evaluate::http::evaluate_many)),
         (Method::GET, "/policy/v1/snapshot", Some(Right::Snapshot), get(snapshot::http::show_snapshot)),
+        (Method::POST, "/policy/v1/decisions", Some(Right::Snapshot), post(decisions::http::take_decisions)),
     ]
 }
 

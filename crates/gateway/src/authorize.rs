@@ -1,4 +1,4 @@
-//! Step 6: may they? Scopes and claims, on every request, from facts.
+//! Step 6: may they? Scopes and claims, then policies; on every request, from facts.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use catalog::{CanonicalPath, Required};
 use serde_json::Value;
 
 use crate::deny::Deny;
+use crate::edge::{Exchange, Head};
 use crate::limits::Admitted;
 use crate::phantom::Facts;
 use crate::pipeline::Stop;
@@ -25,13 +26,23 @@ impl<'a> Permit<'a> {
     }
 }
 
-pub(crate) fn authorize(admitted: Admitted<'_>) -> Result<Permit<'_>, Stop> {
+pub(crate) async fn authorize<'a>(
+    admitted: Admitted<'a>,
+    head: &Head<'_>,
+    exchange: &mut Exchange,
+) -> Result<Permit<'a>, Stop> {
     if let Some((facts, protection)) = admitted.facts()
         && let Err(deny) = check(&protection.required, facts)
     {
         return Err(Stop::Deny(deny, Some(protection.challenges.insufficient_scope.clone())));
     }
     let (route, path, facts) = admitted.into_parts();
+    match (route.policy(), &facts) {
+        (None, _) => {}
+        (Some(policy), Some(facts)) => policy.judge(facts, route.settings(), &path, head, exchange).await?,
+        // The catalog lets no such route come into being.
+        (Some(_), None) => return Err(Deny::PolicyUnavailable.into()),
+    }
     Ok(Permit { route, path, facts })
 }
 

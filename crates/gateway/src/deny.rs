@@ -24,10 +24,22 @@ pub(crate) enum Deny {
     ApiRetired,
     NoSubscription,
     UsageUnavailable,
-    RateLimited { retry_after_s: u64 },
-    QuotaExceeded { retry_after_s: u64 },
+    RateLimited {
+        retry_after_s: u64,
+    },
+    QuotaExceeded {
+        retry_after_s: u64,
+    },
     ScopeMissing,
     ClaimMissing,
+    /// With what the policies' authors let the person concerned know.
+    PolicyDenied {
+        reason: Option<String>,
+    },
+    LoginTooWeak {
+        reason: Option<String>,
+    },
+    PolicyUnavailable,
     TokenServiceBusy,
     TokenServiceUnavailable,
     TokenServiceUntrusted,
@@ -133,6 +145,24 @@ impl Deny {
                 "The access token does not allow this",
                 "A claim does not have the value that is needed.",
             ),
+            Self::PolicyDenied { .. } => (
+                S::FORBIDDEN,
+                "policy_denied",
+                "A policy does not allow this",
+                "The operator finds the policies that decided under the request id.",
+            ),
+            Self::LoginTooWeak { .. } => (
+                S::UNAUTHORIZED,
+                "insufficient_user_authentication",
+                "A fresh or stronger login is needed",
+                "The challenge says which (RFC 9470); send the person to the authorization server with it.",
+            ),
+            Self::PolicyUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "policy_unavailable",
+                "It cannot be decided now whether this is allowed",
+                "The policies are not known, or could not be evaluated. Nothing was sent on; try again shortly.",
+            ),
             Self::TokenServiceBusy => (
                 S::SERVICE_UNAVAILABLE,
                 "token_service_busy",
@@ -179,7 +209,11 @@ impl Deny {
     pub fn answer(&self, exchange: &mut Exchange, challenge: Option<HeaderValue>) -> Response<Bytes> {
         let row = self.row();
         exchange.denied = Some(row.slug);
-        let problem = Problem::new(row.status, row.slug, row.title).detail(row.detail);
+        let detail = match self {
+            Self::PolicyDenied { reason: Some(reason) } | Self::LoginTooWeak { reason: Some(reason) } => reason,
+            _ => row.detail,
+        };
+        let problem = Problem::new(row.status, row.slug, row.title).detail(detail);
         let problem = problem.request_id(exchange.request_id.as_str());
         let mut response: Response<Bytes> = match self.limit() {
             Some((policy, _)) => over_limit(problem, policy, row.slug),
@@ -196,7 +230,11 @@ impl Deny {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow.clone());
             }
-            Self::NotConfigured | Self::UsageUnavailable | Self::TokenServiceBusy | Self::TokenServiceUnavailable => {
+            Self::NotConfigured
+            | Self::UsageUnavailable
+            | Self::TokenServiceBusy
+            | Self::TokenServiceUnavailable
+            | Self::PolicyUnavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -100,6 +100,7 @@ impl Gateway {
             runtime: config.runtime.clone(),
             minter: Arc::new(Minter::open(&folder, &public_url)?),
             metrics: Arc::clone(&metrics),
+            folder: folder.clone(),
             book,
         };
         let secrets = Secrets::new(secrets_from, config.environment);
@@ -220,6 +221,11 @@ impl Gateway {
                 ok: authority.hears_revocations(),
                 detail: format!("{known}; {lag}; facts about {} tokens", authority.cached()),
             });
+        }
+        let now = self.clock.now();
+        for (name, source) in live.iter().flat_map(|live| live.policy_sources()) {
+            let state = source.state(now);
+            checks.push(Check { name: format!("policies {name}"), ok: state.ok, detail: state.detail });
         }
         let now_ms = self.clock.monotonic_ms();
         for upstream in live.iter().flat_map(|live| live.upstreams()) {

@@ -6,6 +6,7 @@
 mod access_log;
 mod api;
 mod authorize;
+mod challenges;
 mod compose;
 mod cors;
 mod deny;
@@ -19,6 +20,7 @@ mod management;
 mod metrics;
 mod phantom;
 mod pipeline;
+mod policy;
 mod published;
 mod registry;
 mod route;

@@ -14,10 +14,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::edge::{Exchange, Outcome};
+use crate::policy::PolicyMetrics;
 use crate::usage;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Name(Arc<str>);
+pub(crate) struct Name(pub Arc<str>);
 
 impl EncodeLabelValue for Name {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
@@ -100,6 +101,7 @@ struct PartLabels {
 
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    pub policy: PolicyMetrics,
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     denied: Family<Reason, Counter>,
     lookups: Family<Reason, Counter>,
@@ -129,6 +131,7 @@ impl Metrics {
         let lookups = Family::<Reason, Counter>::default();
         let hits = lookups.get_or_create(&Reason { reason: HIT }).clone();
         let metrics = Self {
+            policy: PolicyMetrics::new(registry),
             hits,
             lookups,
             requests: Family::new_with_constructor(seconds),
@@ -247,7 +250,7 @@ impl Metrics {
         if let Some(reason) = exchange.denied.filter(|reason| LIMITS.contains(reason)) {
             limited(reason, "enforce");
         }
-        if let Some(reason) = exchange.shadowed {
+        if let Some(reason) = exchange.shadowed.filter(|reason| LIMITS.contains(reason)) {
             limited(reason, "shadow");
         }
         match exchange.token_cache {

@@ -55,14 +55,15 @@ async fn steps(
     // Whose operation it is: from here on the exchange is a call, also if it is refused.
     api::enter(cleared.route(), keeps_usage, exchange)?;
 
-    // Who asks. The only step that may wait for somebody else.
+    // Who asks. It may wait for the token service.
     let identified = token::identify(cleared, head, exchange).await?;
 
     // Whether their plan has room. Before rights are judged, which may cost more.
     let admitted = limits::admit(live, identified, exchange)?;
 
-    // Whether they may. On every request, from facts; nothing here is remembered.
-    let permit = authorize::authorize(admitted)?;
+    // Whether they may. On every request, from facts; nothing here is remembered. It may wait for a decision
+    // point, where one is asked.
+    let permit = authorize::authorize(admitted, head, exchange).await?;
 
     Ok(forward::prepare(permit, head, exchange))
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use catalog::published::PublishedSubscription;
 use catalog::{Auth, CanonicalPath, Fault, Found, IssuerSpec, Required, Resource, Route, Service, Snapshot};
-use http::HeaderValue;
 use integration::{Composition, TokenEndpoint};
 use serde::Serialize;
 
 use crate::api::Farewell;
+use crate::challenges::Challenges;
 use crate::compose::LiveComposition;
 use crate::cors::Cors;
 use crate::limits::{self, Book};
 use crate::phantom::{Audience, AudienceId, Authority, Core, World};
+use crate::policy::{self, LivePolicy};
 use crate::secrets::Secrets;
 use crate::upstreams::{self, Upstream};
 use crate::wellknown::{Documents, Resources};
@@ -34,6 +35,7 @@ pub(crate) struct Live {
     documents: Documents,
     authorities: BTreeMap<String, Arc<Authority>>,
     upstreams: BTreeMap<String, Arc<Upstream>>,
+    policy_sources: BTreeMap<String, Arc<policy::Source>>,
     limits: limits::Table,
     book: Arc<Book>,
     pub version: Version,
@@ -46,6 +48,7 @@ pub(crate) struct LiveRoute {
     target: Target,
     protection: Option<Protection>,
     cors: Option<Cors>,
+    policy: Option<LivePolicy>,
     farewell: Farewell,
 }
 
@@ -63,15 +66,6 @@ pub(crate) struct Protection {
     pub authority: Arc<Core>,
     pub audience: Audience,
     pub challenges: Challenges,
-}
-
-/// `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), made once.
-#[derive(Debug)]
-pub(crate) struct Challenges {
-    pub missing: HeaderValue,
-    pub invalid_request: HeaderValue,
-    pub invalid_token: HeaderValue,
-    pub insufficient_scope: HeaderValue,
 }
 
 /// The compiled set: the catalog's picture, and the compositions in it by the index of their route.
@@ -117,6 +111,7 @@ impl Live {
         let authorities = authorities(&plan, &catalog, &mut faults);
         let upstreams = upstreams(&plan, &catalog, &mut faults);
         let mut compositions = live_compositions(&plan, compositions, &upstreams, &mut faults);
+        let sources = policy::sources(&plan, &catalog, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -131,7 +126,10 @@ impl Live {
                     Target::Compose(Arc::new(compositions.remove(&route.index)?))
                 }
             };
-            live_route(route, target, &resources, &authorities)
+            let policy = policy::of_route(route, &sources, &resources, plan.world);
+            // A route whose policy is not there is not served.
+            (policy.is_some() == route.policy.is_some())
+                .then(|| live_route(route, target, policy, &resources, &authorities))?
         });
         let routes = routes.collect();
         let documents = resources.documents(signs_itself(&catalog).then(|| plan.world.minter.jwks()));
@@ -145,6 +143,7 @@ impl Live {
             documents,
             authorities,
             upstreams,
+            policy_sources: sources,
             version: plan.version,
             resources: plan.resources,
             catalog,
@@ -195,6 +194,14 @@ impl Live {
         })
     }
 
+    pub fn policy_source(&self, name: &str) -> Option<&Arc<policy::Source>> {
+        self.policy_sources.get(name)
+    }
+
+    pub fn policy_sources(&self) -> impl Iterator<Item = (&String, &Arc<policy::Source>)> {
+        self.policy_sources.iter()
+    }
+
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
     }
@@ -220,6 +227,10 @@ impl LiveRoute {
 
     pub fn protection(&self) -> Option<&Protection> {
         self.protection.as_ref()
+    }
+
+    pub fn policy(&self) -> Option<&LivePolicy> {
+        self.policy.as_ref()
     }
 
     pub fn farewell(&self) -> &Farewell {
@@ -337,6 +348,7 @@ fn live_compositions(
 fn live_route(
     route: &Arc<Route>,
     target: Target,
+    policy: Option<LivePolicy>,
     resources: &Resources<'_>,
     authorities: &BTreeMap<String, Arc<Authority>>,
 ) -> Option<LiveRoute> {
@@ -345,33 +357,18 @@ fn live_route(
         Auth::Token(required) => Some(Protection {
             authority: Arc::clone(authorities.get(&*required.issuer.name)?.core()),
             audience: Audience { id: AudienceId::of(&required.audience), name: Arc::clone(&required.audience) },
-            challenges: challenges(route, required, &resources.metadata_url(route)),
+            challenges: Challenges::new(route, required, &resources.metadata_url(route)),
             required: Arc::clone(required),
         }),
     };
     Some(LiveRoute {
         target,
         cors: route.cors.as_deref().map(Cors::new),
+        policy,
         farewell: Farewell::of(route.api.as_deref()),
         protection,
         route: Arc::clone(route),
     })
-}
-
-fn challenges(route: &Route, required: &Required, metadata: &str) -> Challenges {
-    let scopes: Vec<&str> = required.scopes.iter().chain(&required.any_scope).map(|scope| &**scope).collect();
-    let scope = if scopes.is_empty() { String::new() } else { format!(", scope=\"{}\"", scopes.join(" ")) };
-    let challenge = |middle: &str| {
-        let text = format!("Bearer realm=\"{}\"{middle}, resource_metadata=\"{metadata}\"", route.realm());
-        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
-    };
-    Challenges {
-        // RFC 6750 §3.1: no error where no credentials were sent.
-        missing: challenge(&scope),
-        invalid_request: challenge(", error=\"invalid_request\", error_description=\"more than one credential\""),
-        invalid_token: challenge(", error=\"invalid_token\", error_description=\"the access token is not valid\""),
-        insufficient_scope: challenge(&format!(", error=\"insufficient_scope\"{scope}")),
-    }
 }
 
 /// Whether some issuer gives no JWT that could be sent on.
@@ -384,7 +381,7 @@ fn signs_itself(catalog: &Snapshot) -> bool {
     catalog.issuers.iter().any(|issuer| gives_none(&issuer.spec))
 }
 
-fn fault(plan: &Plan<'_>, kind: &str, name: &str, pointer: &str, message: &str) -> Option<Fault> {
+pub(crate) fn fault(plan: &Plan<'_>, kind: &str, name: &str, pointer: &str, message: &str) -> Option<Fault> {
     let resource = plan.resources.iter().find(|resource| resource.kind == kind && resource.name == name)?;
     Some(resource.fault(pointer, message))
 }

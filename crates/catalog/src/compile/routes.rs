@@ -48,6 +48,8 @@ impl Compiler {
         self.operation(resource, spec.operation.as_deref());
         let rewrite = pattern.as_ref().and_then(|pattern| self.rewrite(resource, &spec, pattern));
         let (Some(pattern), Some(auth)) = (pattern, auth) else { return };
+        let of_service = service.as_deref().and_then(|service| service.spec.policy.as_ref());
+        let policy = self.policy(resource, spec.policy.as_ref(), of_service, &pattern, &auth);
         if self.faults.len() != before {
             return;
         }
@@ -77,6 +79,7 @@ impl Compiler {
             hosts,
             auth,
             auth_source: at("/spec/auth"),
+            policy,
             cors: spec.cors.or(inherited).map(Arc::new),
             cors_source,
             max_body: max_body.map_or(MAX_BODY, |size| size.0),
@@ -135,6 +138,7 @@ impl Compiler {
             self.fault(resource, "/name", message);
         }
         let (Some(pattern), Some(auth)) = (pattern, auth) else { return };
+        let policy = self.policy(resource, spec.policy.as_ref(), None, &pattern, &auth);
         if self.faults.len() != before {
             return;
         }
@@ -150,6 +154,7 @@ impl Compiler {
             hosts,
             auth,
             auth_source: at("/spec/auth"),
+            policy,
             cors_source: spec.cors.as_ref().map(|_| at("/spec/cors")),
             cors: spec.cors.map(Arc::new),
             max_body: spec.max_body.0,

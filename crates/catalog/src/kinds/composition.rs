@@ -10,6 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::policy_source::PolicySpec;
 use super::route::{AuthSpec, CorsSpec, MatchSpec};
 use crate::words::{HttpUrl, SecretRef, Size, Span};
 
@@ -30,6 +31,9 @@ pub struct CompositionSpec {
     /// Whom a token must be meant for.
     #[serde(default)]
     pub audience: Option<String>,
+    /// Who decides about each call besides.
+    #[serde(default)]
+    pub policy: Option<PolicySpec>,
     #[serde(default)]
     pub cors: Option<CorsSpec>,
     /// For all steps together; compensations come on top.

@@ -5,6 +5,7 @@ pub mod api;
 pub mod composition;
 pub mod issuer;
 pub mod plan;
+pub mod policy_source;
 pub mod route;
 pub mod service;
 pub mod subscription;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 /// Kinds that the gateway is compiled from.
 pub const GATEWAY_KINDS: &[&str] =
-    &["Issuer", "Upstream", "Service", "Route", "Composition", "Api", "Plan", "Subscription"];
+    &["Issuer", "Upstream", "Service", "Route", "Composition", "Api", "Plan", "Subscription", "PolicySource"];
 
 /// Kinds that management keeps where there is one; the gateway takes them from files as well.
 pub const MANAGEMENT_KINDS: &[&str] = &["Api", "Plan"];
@@ -30,6 +31,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("Service", document("Service", &schemars::schema_for!(service::ServiceSpec))),
         ("Route", document("Route", &schemars::schema_for!(route::RouteSpec))),
         ("Composition", document("Composition", &schemars::schema_for!(composition::CompositionSpec))),
+        ("PolicySource", document("PolicySource", &schemars::schema_for!(policy_source::PolicySourceSpec))),
         ("Api", document("Api", &schemars::schema_for!(api::ApiSpec))),
         ("Plan", document("Plan", &schemars::schema_for!(plan::PlanSpec))),
         ("Subscription", document("Subscription", &schemars::schema_for!(subscription::SubscriptionSpec))),

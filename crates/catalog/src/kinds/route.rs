@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::composition::AnswerSpec;
+use super::policy_source::PolicySpec;
 use crate::words::{Size, Span};
 
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -36,6 +37,9 @@ pub struct RouteSpec {
     pub operation: Option<String>,
     /// `none`, written out, for a public route; there is no default.
     pub auth: AuthSpec,
+    /// Who decides about each call besides; default: what the service says.
+    #[serde(default)]
+    pub policy: Option<PolicySpec>,
     #[serde(default)]
     pub rewrite: Option<RewriteSpec>,
     #[serde(default)]

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::policy_source::PolicySpec;
 use super::route::CorsSpec;
 use super::upstream::TimeoutsSpec;
 use crate::words::{HttpUrl, Size, TextOr};
@@ -21,6 +22,9 @@ pub struct ServiceSpec {
     /// What `aud` of the JWT must hold that this service receives. Needed where a route asks for a token.
     #[serde(default)]
     pub audience: Option<String>,
+    /// Who decides about each call of its routes; a route's own `policy` stands instead of it.
+    #[serde(default)]
+    pub policy: Option<PolicySpec>,
     /// What the service is told about the caller.
     #[serde(default)]
     pub identity: IdentitySpec,

@@ -1,12 +1,15 @@
 use axum::Json;
-use axum::extract::Query;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
 use base::Time;
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Filter;
-use crate::Cx;
+use super::{Filter, Report};
+use crate::callers::Called;
 use crate::error::Refused;
+use crate::{Cx, SharedEntitlement, json as body};
 
 /// Times are milliseconds since the epoch.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +23,23 @@ pub struct Search {
     request_id: Option<String>,
     limit: Option<u32>,
     cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reported {
+    decisions: Vec<Report>,
+}
+
+/// What those who decide by the snapshot have decided. An entry that is sent again is written once.
+pub async fn take_decisions(
+    State(entitlement): State<SharedEntitlement>,
+    called: Called,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Value>, Refused> {
+    let reported: Reported = body::parse(&headers, &bytes)?;
+    let taken = super::take(&entitlement, &called, reported.decisions)?;
+    Ok(Json(json!({"taken": taken})))
 }
 
 pub async fn list_decisions(mut cx: Cx, Query(search): Query<Search>) -> Result<Json<Value>, Refused> {

@@ -7,13 +7,15 @@ mod store;
 use ::store::StoreError;
 use base::Time;
 use base::ids::RequestId;
-use policy::{Decision, Question};
-use serde::Serialize;
+use policy::{Decision, Question, Verdict};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 
 pub use store::{Filter, list, sweep};
 
 use crate::SharedEntitlement;
+use crate::callers::Called;
+use crate::error::Refused;
 use crate::metrics::Metrics;
 
 /// Longer texts of a question are cut, so that nobody fills the log with one request.
@@ -40,7 +42,6 @@ pub struct Record {
 
 impl Record {
     pub fn new(question: &Question, decision: &Decision, version: i64, caller: &str, request_id: &RequestId) -> Self {
-        let cut = |text: &str| text.chars().filter(|c| *c != '\0').take(TEXT).collect::<String>();
         let policies = decision.reasons.iter().map(|info| info.id.clone());
         Self {
             decision_id: RequestId::random(),
@@ -58,6 +59,64 @@ impl Record {
             version,
         }
     }
+}
+
+/// A decision that was made elsewhere, by policies of ours.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Report {
+    id: String,
+    at: i64,
+    #[serde(default)]
+    request_id: String,
+    subject_type: String,
+    subject_id: String,
+    action: String,
+    resource_type: String,
+    resource_id: String,
+    verdict: String,
+    #[serde(default)]
+    reasons: Vec<String>,
+    #[serde(default)]
+    version: i64,
+}
+
+/// Reports in one request, and reasons in one report.
+const MOST: usize = 1_000;
+
+/// Puts reports into the log, under the name of whoever made them; how many it took.
+pub fn take(entitlement: &SharedEntitlement, called: &Called, reports: Vec<Report>) -> Result<usize, Refused> {
+    if reports.len() > MOST {
+        return Err(Refused::TooMany(MOST));
+    }
+    let known = |report: &Report| Verdict::ALL.iter().any(|verdict| verdict.as_str() == report.verdict);
+    if !reports.iter().all(|report| known(report) && !report.id.is_empty() && report.reasons.len() <= MOST) {
+        return Err(Refused::BadRequest("a decision has no id, or a verdict that is none".to_owned()));
+    }
+    let count = reports.len();
+    for report in reports {
+        let allowed = report.verdict == Verdict::Permitted.as_str();
+        entitlement.log.put(Record {
+            // Another caller's ids are its own: nobody keeps a decision out of the log by taking its id.
+            decision_id: RequestId::from(cut(&format!("{}.{}", called.caller, report.id))),
+            decided_at: Time::from_ms(report.at),
+            caller: called.caller.clone(),
+            request_id: cut(&report.request_id),
+            subject_type: cut(&report.subject_type),
+            subject_id: cut(&report.subject_id),
+            action: cut(&report.action),
+            resource_type: cut(&report.resource_type),
+            resource_id: cut(&report.resource_id),
+            decision: if allowed { "allow" } else { "deny" }.to_owned(),
+            verdict: report.verdict,
+            reasons: report.reasons.iter().map(|reason| cut(reason)).collect(),
+            version: report.version,
+        });
+    }
+    Ok(count)
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(TEXT).collect()
 }
 
 /// The queue between deciding and writing.

@@ -110,3 +110,30 @@ store_test!(decisions_leave_when_their_time_is_over, MIGRATIONS, |db: TestDb| as
         search(&p, "").await.iter().map(|one| one["subject_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(left, ["new"]);
 });
+
+store_test!(what_gateways_decided_is_written_once_and_under_their_name, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let report = |id: &str, verdict: &str| {
+        json!({"id": id, "at": 1_767_225_600_000_i64, "request_id": "r1", "subject_type": "User", "subject_id": "ann",
+            "action": "call", "resource_type": "Operation", "resource_id": "orders/list", "verdict": verdict,
+            "reasons": ["own-patients"], "version": 3})
+    };
+    let send = async |body: Value| {
+        crate::tests::send(p.public(), http::Method::POST, "/policy/v1/decisions", Some("reader"), Some(&body)).await
+    };
+
+    assert_eq!(send(json!({"decisions": [report("a", "forbidden"), report("b", "permitted")]})).await.body["taken"], 2);
+    decisions::flush(&p.entitlement).await.unwrap();
+    assert_eq!(send(json!({"decisions": [report("a", "forbidden")]})).await.status, 200);
+    assert_eq!(send(json!({"decisions": [report("c", "maybe")]})).await.status, 400);
+    assert_eq!(send(json!({"decisions": vec![report("d", "failed"); 1001]})).await.status, 400);
+    decisions::flush(&p.entitlement).await.unwrap();
+
+    let found = p.get("/admin/v1/decisions?request_id=r1&decision=deny").await.body;
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    let one = &found["items"][0];
+    assert_eq!(
+        (&one["caller"], &one["decision_id"], &one["version"]),
+        (&json!("reader"), &json!("reader.a"), &json!(3))
+    );
+});

@@ -43,7 +43,7 @@ store_test!(every_route_is_closed_without_and_with_too_little_credential, MIGRAT
             assert_eq!(answered != StatusCode::FORBIDDEN, open, "{method} {path} {own:?}: {answered}");
         }
     }
-    assert_eq!(closed, 16);
+    assert_eq!(closed, 17);
 });
 
 store_test!(a_credential_comes_once_as_bearer_or_basic, MIGRATIONS, |db: TestDb| async move {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Head, Scheme};
 use crate::limits::Held;
+use crate::policy::Judged;
 use crate::upstreams::Upstream;
 
 /// The steps that decide about a request (`pipeline.rs`); the engine is generic over it so that it
@@ -57,8 +58,10 @@ pub struct Exchange {
     pub held: Option<Held>,
     /// Whether its usage has been seen to.
     pub recorded: bool,
-    /// Why it would have been refused, had the plan been enforced.
+    /// Why it would have been refused, had the plan or the policy been enforced.
     pub shadowed: Option<&'static str>,
+    /// What policies said.
+    pub policy: Option<Judged>,
     pub client_id: Option<Arc<str>>,
     pub subject: Option<Arc<str>>,
     /// Why it was denied: the slug that is also a counter and the end of the problem type.
@@ -101,6 +104,7 @@ impl Exchange {
             held: None,
             recorded: false,
             shadowed: None,
+            policy: None,
             client_id: None,
             subject: None,
             denied: None,

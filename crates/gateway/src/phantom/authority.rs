@@ -1,6 +1,7 @@
 //! One issuer as the gateway knows it: its specification, what is kept of its answers, its keys, its
 //! feed. It outlives changes of configuration that do not concern it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub(crate) struct World {
     pub runtime: Handle,
     pub minter: Arc<Minter>,
     pub metrics: Arc<Metrics>,
+    /// The gateway's own, in the data folder.
+    pub folder: PathBuf,
     pub book: Arc<Book>,
     /// Of the steps of compositions.
     pub tokens: TokenSource,

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use ::policy::Caller;
+use arc_swap::ArcSwapOption;
 use base::Time;
 use base::event::Revoked;
 use base::scope::Scopes;
@@ -25,6 +27,8 @@ pub(crate) struct Facts {
     pub subject: Option<Arc<str>>,
     /// After this the facts are history, however long they might have been kept.
     pub expires: Option<Time>,
+    /// As policies see the caller: for the policies and the action that asked last.
+    pub prepared: ArcSwapOption<Caller>,
     /// What a revocation may name to mean this token.
     pub subjects: Box<[Revoked]>,
 }
@@ -62,6 +66,7 @@ impl Facts {
             expires: claims.get("exp").and_then(Value::as_i64).map(Time::from_seconds),
             subjects: subjects.into_iter().flatten().collect(),
             claims,
+            prepared: ArcSwapOption::empty(),
             readable: OnceLock::new(),
         }
     }

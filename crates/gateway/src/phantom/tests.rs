@@ -145,6 +145,7 @@ impl Play {
             runtime: tokio::runtime::Handle::current(),
             minter: Arc::new(Minter::open(folder.path(), "https://gateway.test").unwrap()),
             metrics: Arc::new(Metrics::new(&mut prometheus_client::registry::Registry::default())),
+            folder: folder.path().to_owned(),
         };
         let core = |host: &str| {
             let text = format!(

@@ -84,6 +84,18 @@ impl Connection {
         Ok(having)
     }
 
+    /// The first server that runs a role, if one does.
+    pub async fn if_running(&self, role: Role) -> anyhow::Result<Option<Server>> {
+        for server in self.servers()? {
+            let answer = server.get("/admin/v1").await?;
+            let roles = answer.get("roles").and_then(Value::as_array);
+            if roles.is_some_and(|roles| roles.iter().any(|name| name == role.name())) {
+                return Ok(Some(server));
+            }
+        }
+        Ok(None)
+    }
+
     pub fn instance(&self) -> anyhow::Result<Option<Instance>> {
         if self.named().is_empty() { Instance::read(&self.data) } else { Ok(None) }
     }

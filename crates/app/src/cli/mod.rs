@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod api;
 mod apply;
 mod audit;
 mod check;
@@ -13,6 +14,7 @@ mod doctor;
 mod explain;
 mod export;
 mod grant;
+mod import;
 mod key;
 mod migrate;
 mod plan;
@@ -71,6 +73,12 @@ enum Command {
     Apply(apply::Apply),
     /// Print all resources of a server as one file
     Export(export::Export),
+    /// Make an API of an OpenAPI document, or its next revision
+    Import(import::Import),
+    /// Give a revision of an API to the gateways
+    Publish(api::Publish),
+    /// List APIs, read their history, go back
+    Api(api::Api),
     /// Say which route takes a request, what it asks for, and where that is written
     Explain(explain::Explain),
     /// Try a composition: its plan, its answer, its parts and times
@@ -118,6 +126,9 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Diff(command) => wait(command.run(out)),
         Command::Apply(command) => wait(command.run(out)),
         Command::Export(command) => wait(command.run(out)),
+        Command::Import(command) => wait(command.run(out)),
+        Command::Publish(command) => wait(command.run(out)),
+        Command::Api(command) => wait(command.run(out)),
         Command::Explain(command) => wait(command.run(out)),
         Command::Compose(command) => wait(command.run(out)),
         Command::Policy(command) => wait(command.run(out)),

@@ -24,7 +24,7 @@ impl Export {
     pub async fn run(self, out: Out) -> anyhow::Result<Exit> {
         let mut resources: Vec<Resource> = Vec::new();
         for server in self.connection.servers()? {
-            for path in ["/admin/v1/export", "/admin/v1/gateway/resources"] {
+            for path in ["/admin/v1/export", "/admin/v1/gateway/resources", "/management/v1/export"] {
                 for found in half(&server, path).await? {
                     let known = resources.iter().any(|have| have.kind == found.kind && have.name == found.name);
                     let wanted = self.kind.as_ref().is_none_or(|kind| *kind == found.kind);
@@ -47,7 +47,11 @@ impl Export {
 /// What one role of a server has; nothing if it does not run that role.
 async fn half(server: &Server, path: &str) -> anyhow::Result<Vec<Resource>> {
     let roles = server.get("/admin/v1").await?;
-    let role = if path.contains("/gateway/") { "gateway" } else { "identity" };
+    let role = match path {
+        path if path.contains("/gateway/") => "gateway",
+        path if path.starts_with("/management/") => "management",
+        _ => "identity",
+    };
     let runs = roles.get("roles").and_then(Value::as_array).is_some_and(|roles| roles.iter().any(|name| name == role));
     if !runs {
         return Ok(Vec::new());

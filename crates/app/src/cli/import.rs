@@ -247,20 +247,14 @@ async fn known_to_identity(
     for client in clients {
         let path = format!("/admin/v1/clients/{}", segment(&client));
         let answer = identity.send(http::Method::GET, &path, None).await?;
-        let Some(introspect) = answer.body.get("introspect").and_then(Value::as_array) else { continue };
+        let Some(introspect) = answer.body.pointer("/spec/introspect").and_then(Value::as_array) else { continue };
         if introspect.contains(&Value::from(audience.as_str())) {
             continue;
         }
-        let exported = identity.get("/admin/v1/export").await?;
-        let mine =
-            items(&exported, "resources").find(|one| text(one, "kind") == "Client" && text(one, "name") == client);
-        let Some(mut resource) = mine.cloned() else { continue };
-        let list = resource
-            .pointer_mut("/spec")
-            .and_then(Value::as_object_mut)
-            .map(|spec| spec.entry("introspect").or_insert_with(|| json!([])));
-        if let Some(list) = list.and_then(Value::as_array_mut) {
+        let mut spec = answer.body.get("spec").cloned().unwrap_or_default();
+        if let Some(list) = spec.get_mut("introspect").and_then(Value::as_array_mut) {
             list.push(Value::from(audience.as_str()));
+            let resource = json!({"kind": "Client", "name": client, "spec": spec});
             identity.post("/admin/v1/apply", &json!({"resources": [resource]})).await?;
             said.push(format!("client {client} may ask about tokens for it"));
         }

@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod compose;
 mod connection;
+mod destination;
 mod dev;
 mod diff;
 mod doctor;

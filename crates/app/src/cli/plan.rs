@@ -1,5 +1,6 @@
 //! What `apply` would do, as `diff` and `apply` show it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use catalog::{Fault, Resource};
@@ -8,6 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::connection::Connection;
+use super::destination::{Destination, Known, destinations};
 use crate::api::Server;
 use crate::documents;
 use crate::exit::Exit;
@@ -22,14 +24,20 @@ pub struct Files {
     /// Also remove what the files do not name
     #[arg(long)]
     pub prune: bool,
+    /// Publish APIs although clients will notice
+    #[arg(long)]
+    pub allow_breaking: bool,
 }
 
 /// The set of files, and the servers that take the halves of it.
 pub struct Plan {
     pub resources: Vec<Resource>,
+    destinations: Vec<Destination>,
     identity: Option<Server>,
+    management: Option<Server>,
     gateways: Vec<Server>,
     prune: bool,
+    allow_breaking: bool,
 }
 
 /// What happened, or would happen, to one resource.
@@ -51,24 +59,38 @@ impl Plan {
         if !faults.is_empty() {
             return Err(documents::refused(&faults).into());
         }
-        let for_gateway = resources.iter().any(Resource::is_for_gateway);
-        let for_identity = resources.iter().any(|resource| !resource.is_for_gateway());
+        let management = match resources.iter().any(Resource::is_for_gateway) {
+            true => connection.if_running(Role::Management).await?,
+            false => None,
+        };
+        let destinations = match &management {
+            Some(server) => destinations(&resources, &known(server, connection).await?),
+            None => destinations(&resources, &Known::default()),
+        };
+        let any = |place: Destination| destinations.contains(&place);
         Ok(Self {
-            identity: if for_identity { Some(connection.with(Role::Identity).await?) } else { None },
-            gateways: if for_gateway { connection.all_with(Role::Gateway).await? } else { Vec::new() },
+            identity: if any(Destination::Identity) { Some(connection.with(Role::Identity).await?) } else { None },
+            gateways: if any(Destination::Gateway) { connection.all_with(Role::Gateway).await? } else { Vec::new() },
+            management: management.filter(|_| any(Destination::Management)),
+            destinations,
             resources,
             prune: files.prune,
+            allow_breaking: files.allow_breaking,
         })
     }
 
-    /// Identity first: what the gateway forwards to should be able to ask for its clients and scopes.
+    /// Identity first: what the gateway forwards to should be able to ask for its clients and scopes. Then the
+    /// gateways' own, which what is published may refer to.
     pub async fn run(&self, dry: bool) -> anyhow::Result<Vec<Step>> {
         let mut steps = Vec::new();
         if let Some(server) = &self.identity {
-            steps.extend(self.send(server, "/admin/v1/apply", false, dry).await?);
+            steps.extend(self.send(server, "/admin/v1/apply", Destination::Identity, dry).await?);
         }
         for server in &self.gateways {
-            steps.extend(self.send(server, "/admin/v1/gateway/apply", true, dry).await?);
+            steps.extend(self.send(server, "/admin/v1/gateway/apply", Destination::Gateway, dry).await?);
+        }
+        if let Some(server) = &self.management {
+            steps.extend(self.send(server, "/management/v1/apply", Destination::Management, dry).await?);
         }
         Ok(steps)
     }
@@ -77,10 +99,14 @@ impl Plan {
         self.identity.as_ref()
     }
 
-    async fn send(&self, server: &Server, path: &str, gateway: bool, dry: bool) -> anyhow::Result<Vec<Step>> {
-        let half: Vec<&Resource> = self.resources.iter().filter(|one| one.is_for_gateway() == gateway).collect();
+    async fn send(&self, server: &Server, path: &str, to: Destination, dry: bool) -> anyhow::Result<Vec<Step>> {
+        let placed = self.resources.iter().zip(&self.destinations);
+        let half: Vec<&Resource> = placed.filter(|(_, place)| **place == to).map(|(one, _)| one).collect();
         let resources: Vec<Value> = half.iter().map(|resource| documents::document(resource)).collect();
-        let body = json!({"resources": resources, "prune": self.prune, "dryRun": dry});
+        let mut body = json!({"resources": resources, "prune": self.prune, "dryRun": dry});
+        if let (Destination::Management, Some(body)) = (to, body.as_object_mut()) {
+            body.insert("allowBreaking".to_owned(), self.allow_breaking.into());
+        }
         let answer = server.send(Method::POST, path, Some(&body)).await?;
         let faults = located(&half, &answer.body);
         if !faults.is_empty() {
@@ -92,6 +118,22 @@ impl Plan {
         let changes = answer.get("changes").and_then(Value::as_array).cloned().unwrap_or_default();
         Ok(changes.iter().map(|change| step(server, change)).filter(|step| step.change != "none").collect())
     }
+}
+
+/// What management and the gateways have.
+async fn known(management: &Server, connection: &Connection) -> anyhow::Result<Known> {
+    let documents = |answer: &Value| {
+        let list = answer.get("resources").and_then(Value::as_array).cloned().unwrap_or_default();
+        let text = |one: &Value, key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        list.iter().map(|one| (text(one, "kind"), text(one, "name"))).collect::<Vec<_>>()
+    };
+    let kept = documents(&management.get("/management/v1/export").await?);
+    let apis = kept.into_iter().filter(|(kind, _)| kind == "Api").map(|(_, name)| name).collect();
+    let at_gateway = match connection.if_running(Role::Gateway).await? {
+        Some(server) => documents(&server.get("/admin/v1/gateway/resources").await?).into_iter().collect(),
+        None => BTreeSet::new(),
+    };
+    Ok(Known { at_gateway, apis: Some(apis) })
 }
 
 /// The faults that the server found, at their places in the files.

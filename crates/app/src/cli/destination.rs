@@ -1,0 +1,116 @@
+//! Which part of the product a resource is for. APIs, plans and what serves an API are management's where there is
+//! one; what stands at a gateway already stays there.
+
+use std::collections::BTreeSet;
+
+use catalog::Resource;
+use serde_json::Value;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    Identity,
+    Management,
+    Gateway,
+}
+
+/// What is known of the servers: kinds and names.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// A gateway's own.
+    pub at_gateway: BTreeSet<(String, String)>,
+    /// APIs of management, if there is one.
+    pub apis: Option<BTreeSet<String>>,
+}
+
+/// A destination for each resource of the set.
+pub fn destinations(resources: &[Resource], known: &Known) -> Vec<Destination> {
+    let held = |one: &Resource| known.at_gateway.contains(&(one.kind.clone(), one.name.clone()));
+    let Some(apis) = &known.apis else {
+        return resources
+            .iter()
+            .map(|one| if one.is_for_gateway() { Destination::Gateway } else { Destination::Identity })
+            .collect();
+    };
+    let text = |one: &Resource, key: &str| one.spec.get(key).and_then(Value::as_str).map(str::to_owned);
+    let new = resources.iter().filter(|one| one.kind == "Api" && !held(one)).map(|one| one.name.clone());
+    let apis: BTreeSet<String> = apis.iter().cloned().chain(new).collect();
+    let of_api = |one: &Resource| !held(one) && text(one, "api").is_some_and(|api| apis.contains(&api));
+    let services: Vec<&Resource> = resources.iter().filter(|one| one.kind == "Service" && of_api(one)).collect();
+    let served = |one: &Resource| services.iter().any(|service| Some(&service.name) == text(one, "service").as_ref());
+    let used = |one: &Resource| services.iter().any(|service| text(service, "upstream").as_ref() == Some(&one.name));
+    resources
+        .iter()
+        .map(|one| match one.kind.as_str() {
+            _ if !one.is_for_gateway() => Destination::Identity,
+            _ if held(one) => Destination::Gateway,
+            "Api" | "Plan" => Destination::Management,
+            "Service" | "Composition" if of_api(one) => Destination::Management,
+            "Route" if served(one) => Destination::Management,
+            "Upstream" if used(one) => Destination::Management,
+            _ => Destination::Gateway,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: &str = "
+kind: Client
+name: app
+spec: {}
+---
+kind: Upstream
+name: u
+spec: {endpoints: ['http://127.0.0.1:1']}
+---
+kind: Api
+name: orders
+spec: {title: Orders, version: '1'}
+---
+kind: Service
+name: s
+spec: {upstream: u, api: orders}
+---
+kind: Route
+name: r
+spec: {service: s, match: {path: /a}, auth: none}
+---
+kind: Service
+name: own
+spec: {upstream: u}
+---
+kind: Issuer
+name: main
+spec: {}
+";
+
+    fn places(known: &Known) -> String {
+        let resources = catalog::parse("set.yaml", SET).unwrap();
+        destinations(&resources, known)
+            .iter()
+            .map(|place| match place {
+                Destination::Identity => 'I',
+                Destination::Management => 'M',
+                Destination::Gateway => 'G',
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_api_and_what_serves_it_go_to_management() {
+        assert_eq!(places(&Known { apis: Some(BTreeSet::new()), ..Known::default() }), "IMMMMGG");
+    }
+
+    #[test]
+    fn without_management_the_gateway_takes_them() {
+        assert_eq!(places(&Known::default()), "IGGGGGG");
+    }
+
+    #[test]
+    fn what_a_gateway_has_stays_there() {
+        let at_gateway = [("Api", "orders"), ("Service", "s")].map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+        assert_eq!(places(&Known { at_gateway: at_gateway.into(), apis: Some(BTreeSet::new()) }), "IGGGGGG");
+    }
+}

@@ -28,9 +28,16 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn export(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let resources: Vec<Value> = gateway.resources().iter().map(document).collect();
+    let resources: Vec<Value> = own(&gateway).iter().map(document).collect();
     let version = gateway.version().map(|version| json!({"number": version.number, "hash": version.hash}));
     Json(json!({"resources": resources, "version": version}))
+}
+
+/// What stands in its files and was applied to it; what is published is management's to tell and to change.
+fn own(gateway: &Gateway) -> Vec<Resource> {
+    let mut resources = gateway.resources();
+    resources.retain(|resource| !resource.source.file.starts_with("published "));
+    resources
 }
 
 #[derive(Deserialize)]
@@ -45,7 +52,7 @@ struct Set {
 }
 
 async fn apply(State(gateway): State<Arc<Gateway>>, Body(set): Body<Set>) -> Response {
-    let before = gateway.resources();
+    let before = own(&gateway);
     let mode = ApplyMode { prune: set.prune, dry_run: set.dry_run };
     let brought = match to_apply(&before, &set) {
         Ok(brought) => brought,

@@ -7,13 +7,14 @@ use super::{Needs, Operation};
 use crate::actor::{Right, Share};
 
 const READ: Needs = Needs::Right(Right::Read);
+const ADMINISTER: Needs = Needs::Right(Right::Administer);
 const PUBLISH: Needs = Needs::Right(Right::Publish);
 const SEE: Needs = Needs::Share(Share::See);
 const DEVELOP: Needs = Needs::Share(Share::Develop);
 const OWN: Needs = Needs::Share(Share::Own);
 
 pub(super) fn operations() -> Vec<Operation> {
-    [people(), plans(), subscriptions(), usage()].into_iter().flatten().collect()
+    [people(), plans(), subscriptions(), usage(), billing()].into_iter().flatten().collect()
 }
 
 fn get(path: &'static str, id: &'static str, tag: &'static str, needs: Needs, summary: &'static str) -> Operation {
@@ -205,5 +206,38 @@ fn usage() -> Vec<Operation> {
             .query("cursor", "Where to go on")
             .query("limit", "At most so many")
             .answer(json!({"type": "array", "items": {"type": "object"}})),
+    ]
+}
+
+fn billing() -> Vec<Operation> {
+    let tag = "billing";
+    let organisation = "/management/v1/organisations/{organisation}/invoices";
+    let month = |operation: Operation| operation.body(texts(&["month"])).example(json!({"month": "2025-12"}));
+    let object = || json!({"type": "object"});
+    vec![
+        get("/management/v1/organisations/{organisation}/statement", "getStatement", tag, SEE, "What a month costs")
+            .query("month", "Such as `2026-11`; default: this one, so far"),
+        get(organisation, "listInvoicesOf", tag, SEE, "Invoices of an organisation"),
+        month(
+            send(Method::POST, organisation, "issueInvoicesOf", tag, ADMINISTER)
+                .summary("Issues the invoices of a month that is over"),
+        ),
+        get("/management/v1/invoices", "listInvoices", tag, READ, "All invoices").pages(object()),
+        month(
+            send(Method::POST, "/management/v1/invoices/issue", "issueInvoices", tag, ADMINISTER)
+                .summary("Issues the invoices of all organisations"),
+        ),
+        get("/management/v1/invoices/{invoice}", "getInvoice", tag, SEE, "An invoice with its lines"),
+        get("/management/v1/invoices/{invoice}/csv", "getInvoiceCsv", tag, SEE, "An invoice as CSV"),
+        get(
+            "/management/v1/invoices/{invoice}/lines/{line}/calls",
+            "listLineCalls",
+            tag,
+            SEE,
+            "The calls behind a line",
+        )
+        .query("format", "`csv`; default: CloudEvents")
+        .query("cursor", "Where to go on")
+        .query("limit", "At most so many"),
     ]
 }

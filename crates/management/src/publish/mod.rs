@@ -6,6 +6,7 @@
 
 mod cors;
 mod http;
+mod secrets;
 mod snapshot;
 mod store;
 #[cfg(test)]
@@ -172,7 +173,9 @@ fn faults(config: &Config, documents: &[Document]) -> Vec<Fault> {
     let issuer = json!({"issuer": config.issuer, "introspection": {"as": "gateway", "secret": "file:secret"}});
     let issuer = Resource::new("Issuer", &config.gateway_issuer, issuer);
     let set: Vec<Resource> = std::iter::once(issuer).chain(documents.iter().map(Document::resource)).collect();
-    Snapshot::compile(&set).err().unwrap_or_default()
+    let mut faults = Snapshot::compile(&set).err().unwrap_or_default();
+    faults.extend(secrets::faults(documents));
+    faults
 }
 
 /// Faults at the parts of an API where they are in these, else with the name of the document.

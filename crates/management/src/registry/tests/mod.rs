@@ -307,6 +307,7 @@ store_test!(what_gateways_would_refuse_is_refused_with_its_place, MIGRATIONS, |d
     };
 
     check(|draft| draft.resources[0].spec["endpoints"] = json!([]), "/resources/0/spec/endpoints").await;
+    check(|draft| draft.resources[0].spec["tls"] = json!({"ca": "file:/etc/shadow"}), "/resources/0/spec/tls/ca").await;
     check(|draft| draft.resources[1].spec["api"] = json!("other"), "/resources/1/spec/api").await;
     check(|draft| draft.resources[2].spec["service"] = json!("other"), "/resources/2/spec/service").await;
     check(|draft| draft.resources[2].spec["auth"]["issuer"] = json!("nobody"), "/resources/2/spec/auth/issuer").await;

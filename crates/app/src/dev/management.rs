@@ -8,12 +8,18 @@ use base::random;
 use super::folder::Folder;
 use super::{Instance, sample};
 use crate::config::management::{GatewayCaller, Registration};
-use crate::config::{Database, Management, Reference};
+use crate::config::{Database, Management, ManagementPeer, Reference};
 use crate::wire;
 
 /// What the gateway of this folder shows, and what opens what is sealed; the client's secret is made with the client.
 const GATEWAY_TOKEN: &str = "secrets/gateway-management.token";
 const MASTER_KEY: &str = "secrets/management.key";
+
+/// How this folder's gateway finds it.
+pub fn peer(instance: &Instance, folder: &Folder) -> ManagementPeer {
+    let token = Reference::File(folder.at(GATEWAY_TOKEN));
+    ManagementPeer { url: instance.portal.clone(), token, name: Some("dev".to_owned()) }
+}
 
 pub fn config(instance: &Instance, folder: &Folder, peer: SharedPeer) -> anyhow::Result<management::Config> {
     folder.secret(MASTER_KEY, random::text::<48>)?;

@@ -157,7 +157,7 @@ fn gateway_section(ports: &Ports, instance: &Instance, folder: &Folder) -> confi
         trusted_proxies: Vec::new(),
         limits: config::Limits::default(),
         threads: None,
-        management: None,
+        management: Some(management::peer(instance, folder)),
         usage: config::Usage::default(),
     }
 }

@@ -50,7 +50,6 @@ struct Stripe {
     segments: Vec<Segment>,
     /// The one that is written to.
     written: Option<u64>,
-    dirty: bool,
 }
 
 impl Stripe {
@@ -67,6 +66,8 @@ struct Segment {
     file: Arc<File>,
     /// Of whole frames.
     length: u64,
+    /// Of these, those that outlive a loss of power.
+    synced: u64,
 }
 
 impl Log {
@@ -153,7 +154,6 @@ impl Log {
         // At its place and not at the end: what a failed write has left is written over.
         segment.file.write_all_at(frames, segment.length)?;
         segment.length = segment.length.saturating_add(length);
-        stripe.dirty = true;
         self.bytes.fetch_add(length, Ordering::Relaxed);
         self.unshipped.fetch_add(records, Ordering::Relaxed);
         Ok(())
@@ -173,7 +173,7 @@ impl Log {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         let path = path(&self.folder, number);
         let file = OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(path)?;
-        Ok(Segment { number, file: Arc::new(file), length: 0 })
+        Ok(Segment { number, file: Arc::new(file), length: 0, synced: 0 })
     }
 
     fn stripes(&self) -> impl Iterator<Item = MutexGuard<'_, Stripe>> {
@@ -191,14 +191,20 @@ impl Log {
     /// Makes what has been appended outlive a loss of power.
     pub fn sync(&self) -> io::Result<()> {
         let mut files = Vec::new();
+        let mut new = false;
         for mut stripe in self.stripes() {
-            if std::mem::take(&mut stripe.dirty) {
-                files.extend(stripe.segments.iter().map(|segment| Arc::clone(&segment.file)));
+            for segment in stripe.segments.iter_mut().filter(|segment| segment.synced < segment.length) {
+                new |= segment.synced == 0;
+                segment.synced = segment.length;
+                files.push(Arc::clone(&segment.file));
             }
         }
-        let synced = files.iter().try_for_each(|file| file.sync_data());
+        let synced = files.iter().try_for_each(|file| file.sync_data()).and_then(|()| {
+            // A file is there only with its name.
+            if new { File::open(&self.folder)?.sync_all() } else { Ok(()) }
+        });
         if synced.is_err() {
-            self.stripes().for_each(|mut stripe| stripe.dirty = true);
+            self.stripes().for_each(|mut stripe| stripe.segments.iter_mut().for_each(|segment| segment.synced = 0));
         }
         synced
     }
@@ -215,7 +221,9 @@ impl Log {
                 None => segment.length,
             };
             let at = read_segment(&segment, from..to, most, &mut records)?;
-            reached.insert(segment.number, at);
+            if at > 0 {
+                reached.insert(segment.number, at);
+            }
         }
         Ok((records, reached))
     }
@@ -276,7 +284,8 @@ impl Health {
     /// Tells the log of the process when that changes.
     pub fn note(&self, written: &io::Result<()>) {
         let bad = written.is_err();
-        if self.0.swap(bad, Ordering::Relaxed) != bad {
+        // Looked at first: threads that only read do not take the line from each other.
+        if self.is_bad() != bad && self.0.swap(bad, Ordering::Relaxed) != bad {
             match written {
                 Err(error) => tracing::error!(cause = %error, "usage cannot be written to the disk"),
                 Ok(()) => tracing::info!("usage is written to the disk again"),
@@ -322,7 +331,7 @@ fn recover(folder: &Path, number: u64) -> io::Result<Segment> {
         tracing::warn!(segment = number, bytes = whole.saturating_sub(length), "the torn end of a usage log is cut");
         file.set_len(length)?;
     }
-    Ok(Segment { number, file: Arc::new(file), length })
+    Ok(Segment { number, file: Arc::new(file), length, synced: 0 })
 }
 
 /// Where it stopped: at the end, or when there are enough.

@@ -7,6 +7,7 @@
 mod log;
 mod record;
 mod ship;
+mod state;
 #[cfg(test)]
 mod tests;
 

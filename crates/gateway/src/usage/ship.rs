@@ -2,22 +2,19 @@
 //! a batch holds, and under which numbers, is on the disk before it is sent; after a crash the same batch
 //! is sent again.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::usage::{Gap, UsageAnswer, UsageBatch, UsageRecord};
-use serde::{Deserialize, Serialize};
-
 use super::Usage;
 use super::log::{Log, Marks, slots};
-use crate::files;
+use super::state::{State, StateFile};
 use crate::limits::Acknowledged;
 use crate::management::{Backoff, NoAnswer, Standing};
+use catalog::usage::{Gap, UsageAnswer, UsageBatch, UsageRecord};
 
-const STATE: &str = "shipping.json";
+const STATE: &str = "shipping";
 const MOST_RECORDS: usize = 1_000;
 /// How often it is looked whether there is something to ship: the bound on what a quota does not know yet
 /// of other gateways, together with the way to the ledger and back.
@@ -27,19 +24,9 @@ const QUIET_LOOKS: u32 = 5;
 /// Looks between two for what other processes have left (2 s).
 const LEFT_LOOKS: u32 = 10;
 
-/// On the disk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct State {
-    /// Number of the first record behind `marks`.
-    first: u64,
-    marks: Marks,
-    /// Where the batch ends that may have been sent.
-    #[serde(default)]
-    ends: Option<Marks>,
-}
-
 pub(crate) struct Shipper {
     pub log: Arc<Log>,
+    file: StateFile,
     state: State,
     pending: Vec<UsageRecord>,
     /// Whether this process's counts have these calls.
@@ -48,18 +35,13 @@ pub(crate) struct Shipper {
 
 impl Shipper {
     pub fn open(log: Arc<Log>, own: bool) -> io::Result<Self> {
-        let state: State = match fs::read(state_path(&log)) {
-            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::other)?,
-            // 1 and not 0: a ledger that begins at 0 says so, and nothing is taken for known.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                State { first: 1, marks: Marks::new(), ends: None }
-            }
-            Err(error) => return Err(error),
-        };
+        let (file, state) = StateFile::open(&log.folder.join(STATE))?;
+        // 1 and not 0: a ledger that begins at 0 says so, and nothing is taken for known.
+        let state = state.unwrap_or_else(|| State { first: 1, marks: Marks::new(), ends: None });
         // A mark of a segment that is deleted must never be taken for one of a new segment.
         let marked = state.marks.keys().chain(state.ends.iter().flat_map(Marks::keys)).max();
         log.number_from(marked.map_or(0, |last| last.saturating_add(1)));
-        Ok(Self { log, state, pending: Vec::new(), own })
+        Ok(Self { log, file, state, pending: Vec::new(), own })
     }
 
     /// What lies on the disk and is not the ledger's yet; asked once, before anything is written.
@@ -72,7 +54,7 @@ impl Shipper {
     /// Deletes what the ledger has, once it stands on the disk that it has it.
     fn tidy(&mut self) -> io::Result<()> {
         if self.log.has_shipped(&self.state.marks) {
-            self.keep(&self.state)?;
+            self.file.write(&self.state)?;
             self.log.delete_shipped(&self.state.marks);
             let log = &self.log;
             self.state.marks.retain(|number, _| log.has(*number));
@@ -100,16 +82,12 @@ impl Shipper {
             // First the records, then their numbers: a number that was given is never given to another record.
             self.log.sync()?;
             let state = State { ends: Some(reached.clone()), ..self.state.clone() };
-            self.keep(&state)?;
+            self.file.write(&state)?;
             self.state = state;
         }
         self.state.ends = Some(reached);
         self.pending = records;
         Ok(())
-    }
-
-    fn keep(&self, state: &State) -> io::Result<()> {
-        files::write_private(&state_path(&self.log), serde_json::to_string(state).unwrap_or_default().as_bytes())
     }
 
     /// The ledger wants other numbers: it is younger than our folder, or older.
@@ -121,7 +99,7 @@ impl Shipper {
             "the ledger counts this gateway's records differently: the ledger or the data folder is a restored one"
         );
         let state = State { first, ..self.state.clone() };
-        self.keep(&state)?;
+        self.file.write(&state)?;
         self.state = state;
         Ok(())
     }
@@ -303,8 +281,4 @@ async fn ship_one(usage: &Usage, shipper: &mut Shipper, seen: &mut u64) -> Resul
 fn acknowledged(record: &UsageRecord, own: bool) -> Acknowledged {
     let subscription = record.subscription.as_deref().map(Arc::from);
     Acknowledged { subscription, at: record.at, units: record.units, own }
-}
-
-fn state_path(log: &Log) -> PathBuf {
-    log.folder.join(STATE)
 }

@@ -15,6 +15,7 @@ use testkit::ManualClock;
 use super::log::{Log, Marks};
 use super::record::{Call, Frame, decode, encode, encode_nothing};
 use super::ship::{Shipper, ship_all};
+use super::state::{State, StateFile};
 use super::{OnFailure, Usage, UsageConfig};
 use crate::limits::Book;
 use crate::management::{Management, ManagementConfig};
@@ -160,6 +161,32 @@ fn a_log_that_is_full_takes_nothing_until_some_of_it_is_shipped() {
     log.delete_shipped(&reached);
 
     assert!(log.append(&frame("b"), 1).is_ok());
+}
+
+#[test]
+fn a_torn_write_of_the_state_leaves_the_one_before() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("shipping");
+    let state = |first| State { first, marks: Marks::from([(1, first)]), ends: None };
+    let (mut file, none) = StateFile::open(&path).unwrap();
+    assert_eq!(none, None);
+    for first in 1..=3 {
+        file.write(&state(first)).unwrap();
+        assert_eq!(StateFile::open(&path).unwrap().1, Some(state(first)));
+    }
+    let mut bytes = fs::read(&path).unwrap();
+
+    // The third writing went to the second place.
+    bytes[32 * 1024 + 20] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+
+    let (mut file, older) = StateFile::open(&path).unwrap();
+    assert_eq!(older, Some(state(2)));
+    file.write(&state(9)).unwrap();
+    assert_eq!(StateFile::open(&path).unwrap().1, Some(state(9)));
+    assert_eq!(fs::metadata(&path).unwrap().len(), 64 * 1024);
+    let many = State { marks: (0..10_000).map(|number| (number, number)).collect(), ..state(1) };
+    assert!(file.write(&many).is_err());
 }
 
 /// A gateway's usage without a gateway: what is shipped when is up to the test.

@@ -55,23 +55,27 @@ async fn policies_are_published_decided_logged_and_rolled_back() {
     };
     let secret = dev.text("/entitlement/callers/identity");
     assert_eq!(ask("nobody").await.status(), 401);
-    assert_eq!(body(&ask(&secret).await)["context"]["policy_version"], 0, "nothing is published, nothing permitted");
+    assert_eq!(
+        body(&ask(&secret).await)["context"]["policy_version"],
+        1,
+        "what was made for the sample says nothing of it"
+    );
 
-    assert!(dev.ok(&["policy", "publish", example, "--comment", "first"]).starts_with("version 1 is in force"));
+    assert!(dev.ok(&["policy", "publish", example, "--comment", "first"]).starts_with("version 2 is in force"));
     dev.ok(&["policy", "entities", "put", &format!("{example}/tests.yaml")]);
     let denied = body(&ask(&secret).await);
     let untested = dev.data.join("untested.cedar");
     write(&untested, "permit (principal, action, resource);");
     let refused = dev.cardea(&["policy", "publish", untested.to_str().unwrap()]);
     let second = dev.json(&["policy", "publish", example]);
-    let back = dev.json(&["policy", "rollback", "1"]);
+    let back = dev.json(&["policy", "rollback", "2"]);
 
     assert_eq!((&denied["decision"], &denied["context"]["step_up"]["max_age"]), (&json!(false), &json!(900)));
     assert_eq!(refused.status.code(), Some(5), "{}", err(&refused));
-    assert_eq!((&second["version"], &back["version"], &back["activation"]), (&json!(3), &json!(1), &json!(3)));
+    assert_eq!((&second["version"], &back["version"], &back["activation"]), (&json!(4), &json!(2), &json!(4)));
     let versions = dev.json(&["policy", "versions"]);
-    assert_eq!((&versions["active"], &versions["items"][0]["author"]), (&json!(1), &json!("operator dev")));
-    assert!(dev.ok(&["policy", "versions", "1"]).contains("recent-login"));
+    assert_eq!((&versions["active"], &versions["items"][0]["author"]), (&json!(2), &json!("operator dev")));
+    assert!(dev.ok(&["policy", "versions", "2"]).contains("recent-login"));
     // The log is written behind the decisions.
     let logged = loop {
         let found = dev.json(&["policy", "decisions", "--request", "walk-1", "--subject", "ann"]);
@@ -85,13 +89,39 @@ async fn policies_are_published_decided_logged_and_rolled_back() {
     );
     let ready = get(&format!("{}/readyz?verbose", dev.text("/ops")), None).await;
     let ready = String::from_utf8(ready.body().to_vec()).unwrap();
-    assert!(ready.contains("entitlement: policies: version 1"), "{ready}");
+    assert!(ready.contains("entitlement: policies: version 2"), "{ready}");
     let metrics = get(&format!("{}/metrics", dev.text("/ops")), None).await;
     assert!(String::from_utf8(metrics.body().to_vec()).unwrap().contains("cardea_entitlement_decisions_total"));
 
     let dev = dev.killed_and_started_again();
 
     assert_eq!(body(&ask(&secret).await)["context"]["policies"], json!(["recent-login"]), "{}", dev.text("/ops"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_shuts_the_sample_and_opens_it_again() {
+    let dev = Dev::start();
+    let (api, token) = (dev.text("/sample/api"), dev.token());
+    assert_eq!(get(&api, Some(&token)).await.status(), 200, "ready is ready");
+    let closed = dev.data.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    write(
+        &closed.join("closed.cedar"),
+        "@id(\"closed\") @reason(\"Closed today.\") forbid (principal, action, resource);",
+    );
+    write(
+        &closed.join("tests.yaml"),
+        "tests:\n- name: closed\n  question:\n    subject: { type: client, id: hello-app }\n    action: { name: call }\n    \
+         resource: { type: operation, id: echo/echo }\n  expect: deny\n  because: [closed]\n",
+    );
+
+    dev.ok(&["policy", "publish", closed.to_str().unwrap()]);
+    until_status(&api, &token, 403).await;
+    let refused = get(&api, Some(&token)).await;
+    dev.ok(&["policy", "rollback", "1"]);
+    until_status(&api, &token, 200).await;
+
+    assert_eq!(body(&refused)["detail"], "Closed today.");
 }
 
 #[tokio::test(flavor = "multi_thread")]

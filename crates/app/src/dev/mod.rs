@@ -104,6 +104,7 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     let mut starting = Starting::new(clock.clone())?;
     let callers = entitlement::callers(&folder)?;
     starting.entitlement(entitlement::config(&instance.entitlement, &callers, &folder)?, entitlement_socket).await?;
+    entitlement::starter(&starting.roles).await?;
     starting.identity(identity_config(&instance, &folder)?, identity_socket).await?;
     let identity = starting.roles.identity.clone().ok_or_else(|| usage("identity did not start"))?;
     let sample = sample::prepare(&identity, &folder, &instance.portal).await?;
@@ -111,13 +112,16 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     starting.serve(echo_socket, echo::router(&instance.issuer, sample::AUDIENCE, starting.roles.peer(), clock.clone()));
 
     let secret = folder.at(&format!("secrets/{}.secret", sample::GATEWAY));
-    folder.write("resources/generated.yaml", &sample::generated(&instance.issuer, &echo_url, &secret))?;
+    let caller = folder.at(&entitlement::secret_file("gateway"));
+    let generated = sample::generated(&instance.issuer, &echo_url, &secret, &instance.entitlement, &caller);
+    folder.write("resources/generated.yaml", &generated)?;
     if !folder.at("resources/echo.yaml").exists() {
         folder.write("resources/echo.yaml", &sample::echo_yaml())?;
     }
     let section = gateway_section(&ports, &instance, &folder);
     let parts = GatewayParts::new(&section, folder.at(""))?;
     starting.gateway(&section, parts, vec![gateway_socket])?;
+    entitlement::heard(&starting.roles).await;
     let tokens = AdminTokens::new(vec![("dev".to_owned(), admin_token.clone())]);
     let process: Process = starting.operations(ops_socket, tokens);
 

@@ -140,7 +140,13 @@ fn password() -> String {
 }
 
 /// Rewritten at each start, since ports may have moved.
-pub fn generated(issuer: &str, echo: &str, secret: &std::path::Path) -> String {
+pub fn generated(
+    issuer: &str,
+    echo: &str,
+    secret: &std::path::Path,
+    entitlement: &str,
+    caller: &std::path::Path,
+) -> String {
     format!(
         "\
 # Made by `cardea dev` at each start; changes here are lost. The API itself is in echo.yaml.
@@ -158,8 +164,14 @@ kind: Upstream
 name: echo
 spec:
   endpoints: ['{echo}']
+---
+kind: PolicySource
+name: central
+spec:
+  snapshot: {{ url: {entitlement}, secret: 'file:{caller}' }}
 ",
-        secret = secret.display()
+        secret = secret.display(),
+        caller = caller.display(),
     )
 }
 
@@ -182,6 +194,8 @@ spec:
   auth:
     issuer: main
     scopes: [{SCOPE}]
+  # What the entitlement system's policies permit: `cardea policy versions 1` shows those that were made for the sample.
+  policy: {{ source: central }}
 "
     )
 }

@@ -122,3 +122,56 @@ async fn what_cannot_be_an_answer_is_refused() {
         assert!(faults[0].to_string().contains("set.yaml:"));
     }
 }
+
+const METERED: &str = r#"---
+kind: Api
+name: orders
+spec: { title: Orders, version: "1" }
+---
+kind: Plan
+name: small
+spec: { title: Small, apis: [orders], quota: { requests: 2, per: day } }
+---
+kind: Subscription
+name: s1
+spec: { client: shop, plan: small }
+---
+kind: Composition
+name: page
+spec:
+  match: { path: '/page/{id}' }
+  api: orders
+  operation: readPage
+  auth: { issuer: main, scopes: [orders_read] }
+  audience: https://orders.internal
+  steps: [{ name: order, request: { service: orders, path: '/${ request.params.id }' } }]
+  output: {}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compositions_and_own_answers_are_calls_of_their_api_as_any_other() {
+    let ledger = super::ledger::Ledger::new();
+    let resources = RESOURCES.replace("spec: { upstream: pool,", "spec: { upstream: pool, api: orders,");
+    let house = House::managed(&format!("{resources}{ANSWERS}{METERED}"), &ledger);
+    let bearer = [("authorization", "Bearer opaque-token-0001")];
+
+    let answered = house.get("/me", &bearer).await;
+    // There is no backend in this house: that takes nothing of the quota.
+    let failed = house.get("/page/1", &bearer).await;
+    let stranger = house.get("/page/1", &[]).await;
+    let last = house.get("/me", &bearer).await;
+    let over = house.get("/page/1", &bearer).await;
+
+    ledger.until(|books| books.records.len() == 5).await;
+    let books = ledger.books();
+    let told = |sent: &super::Sent| {
+        let record = books.records.iter().find(|record| record.id == sent.exchange.request_id.as_str()).unwrap();
+        (record.operation.clone(), record.status, record.reason.clone(), record.units, record.plan.clone())
+    };
+    let plan = || Some("small".to_owned());
+    assert_eq!(told(&answered), ("me".to_owned(), 200, None, 1, plan()));
+    assert_eq!(told(&failed), ("readPage".to_owned(), 502, Some("part_unreachable".to_owned()), 0, plan()));
+    assert_eq!(told(&stranger), ("readPage".to_owned(), 401, Some("token_missing".to_owned()), 0, None));
+    assert_eq!(told(&last).3, 1);
+    assert_eq!(told(&over), ("readPage".to_owned(), 429, Some("quota_exceeded".to_owned()), 0, plan()));
+}

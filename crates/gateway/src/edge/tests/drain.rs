@@ -109,3 +109,55 @@ async fn several_workers_share_a_listener() {
         assert!(client.is_closed().await);
     }
 }
+
+/// Ends only when it is told that the client has gone, and then takes until `proceed`.
+struct Undoing {
+    begun: Arc<tokio::sync::Notify>,
+    told: Arc<tokio::sync::Notify>,
+    proceed: Arc<tokio::sync::Notify>,
+    done: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Work for Undoing {
+    fn run(self: Box<Self>, means: Means) -> futures_util::future::LocalBoxFuture<'static, Composed> {
+        Box::pin(async move {
+            self.begun.notify_one();
+            means.gone.cancelled().await;
+            self.told.notify_one();
+            self.proceed.notified().await;
+            self.done.store(true, std::sync::atomic::Ordering::SeqCst);
+            Composed { response: Response::default(), failed: None, parts: None, attempts: 0 }
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_undone_is_waited_for_though_its_client_has_gone() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let notify = || Arc::new(tokio::sync::Notify::new());
+    let (begun, told, proceed, done) = (notify(), notify(), notify(), Arc::new(AtomicBool::new(false)));
+    let parts = (Arc::clone(&begun), Arc::clone(&told), Arc::clone(&proceed), Arc::clone(&done));
+    let edge = Edge::start(config(), None, move |_, _| {
+        let (begun, told, proceed, done) = parts.clone();
+        Decision::Compose(Compose {
+            wants_body: false,
+            max_body_bytes: 0,
+            idle_timeout: Duration::from_secs(5),
+            calls: true,
+            outlives_client: true,
+            work: Box::new(Undoing { begun, told, proceed, done }),
+        })
+    });
+    let mut connection = edge.connect().await;
+    connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    begun.notified().await;
+    drop(connection);
+    told.notified().await;
+
+    let mut draining = Box::pin(edge.running.drain(Duration::from_secs(20)));
+    assert!(futures_util::poll!(&mut draining).is_pending());
+    proceed.notify_one();
+    draining.await;
+
+    assert!(done.load(Ordering::SeqCst));
+}

@@ -27,6 +27,7 @@ pub struct Config {
     pub gateway_issuer: String,
     /// How clients call the gateway.
     pub gateway_url: String,
+    pub usage: Usage,
     pub trusted_proxies: Vec<IpNet>,
     /// A folder whose templates replace the built-in pages.
     pub templates: Option<PathBuf>,
@@ -41,6 +42,22 @@ pub enum Registration {
     InitialAccessToken(Secret<String>),
     /// A token of scope `client.register` from the token endpoint, with our own client's credentials.
     ClientCredentials,
+}
+
+/// What becomes of single calls.
+#[derive(Clone)]
+pub struct Usage {
+    /// For so many days they are kept; sums stay.
+    pub kept_days: u32,
+    pub push: Option<Push>,
+}
+
+/// Where each call is sent to, as batches of CloudEvents with a signature of Standard Webhooks.
+#[derive(Clone)]
+pub struct Push {
+    pub url: String,
+    /// The key of the signature.
+    pub key: Secret<Vec<u8>>,
 }
 
 /// A gateway that fetches what is published and reports what was used.

@@ -36,7 +36,7 @@ use jose::seal::SealingKey;
 use store::{Db, Migration, StoreError};
 
 pub use actor::{Actor, Operator};
-pub use config::{Config, GatewayCaller, Registration};
+pub use config::{Config, GatewayCaller, Push, Registration, Usage};
 pub use cx::Cx;
 pub use error::Refused;
 
@@ -47,6 +47,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 20, name: "plans", sql: include_str!("../migrations/0020_plans.sql") },
     Migration { version: 21, name: "usage", sql: include_str!("../migrations/0021_usage.sql") },
     Migration { version: 22, name: "billing", sql: include_str!("../migrations/0022_billing.sql") },
+    Migration { version: 23, name: "pushes", sql: include_str!("../migrations/0023_pushes.sql") },
     Migration { version: 30, name: "people", sql: include_str!("../migrations/0030_people.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
 ];
@@ -100,7 +101,7 @@ impl Management {
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.
     pub async fn work(self: Arc<Self>) {
-        std::future::pending::<()>().await;
+        usage::push::run(&self).await;
     }
 
     /// What has to be done each minute.
@@ -112,7 +113,7 @@ impl Management {
         cx.commit().await?;
         let changed = subscriptions::apply_due(&Cx::system(self)).await.map(drop);
         told(changed)?;
-        told(usage::sweep(self, usage::KEPT_DAYS).await.map(drop))
+        told(usage::sweep(self, self.config.usage.kept_days).await.map(drop))
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Management {
     pub gateway_issuer: String,
     /// How clients call the gateway, as the portal shows it: scheme, host and port, no path.
     pub gateway_url: String,
+    /// What becomes of single calls.
+    #[serde(default)]
+    pub usage: Usage,
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -66,6 +69,35 @@ pub struct Registration {
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Usage {
+    /// How many days single calls are kept; sums, and what is paid, stay.
+    #[serde(default = "default_keep_days")]
+    pub keep_days: u32,
+    /// Where each call is sent to besides.
+    pub push: Option<Push>,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { keep_days: default_keep_days(), push: None }
+    }
+}
+
+fn default_keep_days() -> u32 {
+    90
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Push {
+    /// Takes batches of CloudEvents by POST.
+    pub url: String,
+    /// The secret of the signature, as Standard Webhooks writes it: `whsec_` and base64, at least 24 bytes.
+    pub secret: Reference,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayCaller {
     /// How the console and the audit log call it.
     pub name: String,
@@ -83,6 +115,9 @@ impl Management {
         for gateway in &mut self.gateways {
             gateway.token = gateway.token.clone().within(folder);
         }
+        if let Some(push) = &mut self.usage.push {
+            push.secret = push.secret.clone().within(folder);
+        }
         self.templates = self.templates.map(|path| folder.join(path));
         self
     }
@@ -97,6 +132,13 @@ impl Management {
         let issuer = url::Url::parse(&self.issuer).ok();
         if issuer.is_none_or(|issuer| !matches!(issuer.scheme(), "http" | "https") || issuer.host().is_none()) {
             return Err("`management.issuer` is an http or https URL".to_owned());
+        }
+        let push = self.usage.push.as_ref().and_then(|push| url::Url::parse(&push.url).ok());
+        if self.usage.push.is_some() && push.is_none_or(|url| !matches!(url.scheme(), "http" | "https")) {
+            return Err("`management.usage.push.url` is an http or https URL".to_owned());
+        }
+        if self.usage.keep_days == 0 {
+            return Err("`management.usage.keepDays` is at least 1".to_owned());
         }
         let registration = &self.registration;
         if registration.initial_access_token.is_some() && registration.client_credentials == Some(true) {

@@ -7,7 +7,7 @@ use base::random;
 
 use super::folder::Folder;
 use super::{Instance, sample};
-use crate::config::management::{GatewayCaller, Registration};
+use crate::config::management::{GatewayCaller, Registration, Usage};
 use crate::config::{Database, Management, ManagementPeer, Reference};
 use crate::wire;
 
@@ -38,6 +38,7 @@ pub fn config(instance: &Instance, folder: &Folder, peer: SharedPeer) -> anyhow:
         gateways: vec![GatewayCaller { name: "dev".to_owned(), token: secret(GATEWAY_TOKEN) }],
         gateway_issuer: "main".to_owned(),
         gateway_url: instance.gateway.clone(),
+        usage: Usage::default(),
         trusted_proxies: Vec::new(),
         templates: None,
     };

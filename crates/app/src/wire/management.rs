@@ -4,9 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base::Secret;
 use base::peer::SharedPeer;
 use base::time::SharedClock;
-use management::{Config, GatewayCaller, Management, Registration, SharedManagement};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use management::{Config, GatewayCaller, Management, Push, Registration, SharedManagement, Usage};
 use tokio_util::sync::CancellationToken;
 
 use super::database;
@@ -17,6 +20,9 @@ use crate::roles::Role;
 
 /// Who guesses one reads what is published and writes into the ledger; kept as one hash, so it must be long.
 pub const GATEWAY_TOKEN_BYTES: usize = 32;
+
+/// As Standard Webhooks asks for.
+const PUSH_KEY_BYTES: usize = 24;
 
 /// The settings with all secrets read.
 pub fn management_config(given: &config::Management, data: &Path, peer: SharedPeer) -> anyhow::Result<Config> {
@@ -36,10 +42,28 @@ pub fn management_config(given: &config::Management, data: &Path, peer: SharedPe
         gateways: callers(&given.gateways)?,
         gateway_issuer: given.gateway_issuer.clone(),
         gateway_url: given.gateway_url.clone(),
+        usage: usage_config(&given.usage)?,
         trusted_proxies: given.trusted_proxies.clone(),
         templates: given.templates.clone(),
         peer,
     })
+}
+
+fn usage_config(given: &config::management::Usage) -> anyhow::Result<Usage> {
+    let push = given.push.as_ref().map(push).transpose()?;
+    Ok(Usage { kept_days: given.keep_days, push })
+}
+
+fn push(given: &config::management::Push) -> anyhow::Result<Push> {
+    let secret = given.secret.read_text()?;
+    let encoded = secret.expose().trim();
+    let encoded = encoded.strip_prefix("whsec_").unwrap_or(encoded);
+    let key = STANDARD.decode(encoded).ok().filter(|key| key.len() >= PUSH_KEY_BYTES).ok_or_else(|| {
+        let what =
+            format!("`management.usage.push.secret` is not `whsec_` and at least {PUSH_KEY_BYTES} bytes in base64");
+        usage(what).hint("make it: echo whsec_$(openssl rand -base64 32)")
+    })?;
+    Ok(Push { url: given.url.clone(), key: Secret::new(key) })
 }
 
 fn callers(given: &[config::management::GatewayCaller]) -> anyhow::Result<Vec<GatewayCaller>> {

@@ -126,10 +126,11 @@ struct Calls {
 
 async fn list_line_calls(
     mut cx: Cx,
-    Path((id, line)): Path<(String, usize)>,
+    Path((id, line)): Path<(String, String)>,
     Query(asked): Query<Calls>,
 ) -> Result<Response, Refused> {
     let invoice = super::find(&mut cx, &id).await?;
+    let line: usize = line.parse().map_err(|_| Refused::NotFound("such line"))?;
     let limit = asked.limit.unwrap_or(1000).clamp(1, 10_000);
     let after = asked.cursor.unwrap_or(0);
     let found = super::calls_of_line(&mut cx, &invoice, line, after, i64::from(limit)).await?;

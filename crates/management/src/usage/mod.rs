@@ -7,6 +7,7 @@
 mod events;
 mod fold;
 mod http;
+pub mod push;
 mod report;
 mod store;
 #[cfg(test)]

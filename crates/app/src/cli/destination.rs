@@ -52,6 +52,56 @@ pub fn destinations(resources: &[Resource], known: &Known) -> Vec<Destination> {
         .collect()
 }
 
+/// An API of compositions that comes without a document gets the one that they make. Where they cannot be compiled
+/// here, since something stands elsewhere, there is none.
+pub fn describe(resources: &mut [Resource], destinations: &[Destination], own: &[Resource]) {
+    let mut all: Vec<Resource> = resources.iter().filter(|one| one.is_for_gateway()).cloned().collect();
+    let more = own.iter().filter(|one| !all.iter().any(|known| known.kind == one.kind && known.name == one.name));
+    let more: Vec<Resource> = more.cloned().collect();
+    all.extend(more);
+    let Ok(snapshot) = catalog::Snapshot::compile(&all) else { return };
+    for (api, place) in resources.iter_mut().zip(destinations) {
+        if api.kind != "Api" || *place != Destination::Management || api.spec.get("openapi").is_some() {
+            continue;
+        }
+        let of_api = |one: &&Resource| {
+            one.kind == "Composition" && one.spec.get("api").and_then(Value::as_str) == Some(api.name.as_str())
+        };
+        let compiled: Vec<integration::Composition> = all
+            .iter()
+            .filter(of_api)
+            .filter_map(|one| integration::Composition::compile(one, &snapshot).ok())
+            .collect();
+        if compiled.is_empty() {
+            continue;
+        }
+        let title = api.spec.get("title").and_then(Value::as_str).unwrap_or(&api.name);
+        let mut document = integration::openapi(title, "/", &compiled);
+        name_operations(&mut document, &all);
+        if let Some(spec) = api.spec.as_object_mut() {
+            spec.insert("openapi".to_owned(), document);
+        }
+    }
+}
+
+/// By the names that plans, policies and usage know them by.
+fn name_operations(document: &mut Value, resources: &[Resource]) {
+    let compositions = || resources.iter().filter(|one| one.kind == "Composition");
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
+    for (_, item) in paths {
+        let item = item.as_object_mut();
+        let single = item.as_ref().is_some_and(|item| item.len() == 1);
+        for (method, operation) in item.into_iter().flatten().filter(|_| single) {
+            let Some(id) = operation.get("operationId").and_then(Value::as_str) else { continue };
+            let own = compositions().find(|one| format!("{}-{method}", one.name) == id);
+            let name = own.map(|one| one.spec.get("operation").and_then(Value::as_str).unwrap_or(&one.name).to_owned());
+            if let (Some(name), Some(operation)) = (name, operation.as_object_mut()) {
+                operation.insert("operationId".to_owned(), name.into());
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +151,31 @@ spec: {}
     #[test]
     fn an_api_and_what_serves_it_go_to_management() {
         assert_eq!(places(&Known { apis: Some(BTreeSet::new()), ..Known::default() }), "IMMMMGG");
+    }
+
+    #[test]
+    fn an_api_of_compositions_gets_the_document_that_they_make() {
+        let set = "
+kind: Issuer
+name: main
+spec: {issuer: 'https://id.example', introspection: {as: g, secret: 'file:s'}}
+---
+kind: Api
+name: view
+spec: {title: View, version: '2'}
+---
+kind: Composition
+name: hello
+spec: {match: {path: '/hello/{name}', methods: [GET]}, auth: {issuer: main, scopes: [hello]}, api: view, operation: sayHello, audience: 'https://a', output: {body: {hi: true}}}
+";
+        let mut resources = catalog::parse("set.yaml", set).unwrap();
+        let known = Known { apis: Some(BTreeSet::new()), ..Known::default() };
+        let places = destinations(&resources, &known);
+
+        describe(&mut resources, &places, &[]);
+
+        let document = &resources[1].spec["openapi"];
+        assert_eq!(document["paths"]["/hello/{name}"]["get"]["operationId"], "sayHello", "{document}");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What `apply` would do, as `diff` and `apply` show it.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use catalog::{Fault, Resource};
@@ -54,7 +53,7 @@ pub struct Step {
 
 impl Plan {
     pub async fn read(files: &Files, connection: &Connection) -> anyhow::Result<Self> {
-        let resources = documents::read(&files.files)?;
+        let mut resources = documents::read(&files.files)?;
         let faults = documents::faults_of_each(&resources);
         if !faults.is_empty() {
             return Err(documents::refused(&faults).into());
@@ -64,7 +63,12 @@ impl Plan {
             false => None,
         };
         let destinations = match &management {
-            Some(server) => destinations(&resources, &known(server, connection).await?),
+            Some(server) => {
+                let own = gateways_own(connection).await?;
+                let destinations = destinations(&resources, &known(server, &own).await?);
+                super::destination::describe(&mut resources, &destinations, &own);
+                destinations
+            }
             None => destinations(&resources, &Known::default()),
         };
         let any = |place: Destination| destinations.contains(&place);
@@ -120,20 +124,24 @@ impl Plan {
     }
 }
 
-/// What management and the gateways have.
-async fn known(management: &Server, connection: &Connection) -> anyhow::Result<Known> {
-    let documents = |answer: &Value| {
-        let list = answer.get("resources").and_then(Value::as_array).cloned().unwrap_or_default();
-        let text = |one: &Value, key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        list.iter().map(|one| (text(one, "kind"), text(one, "name"))).collect::<Vec<_>>()
-    };
-    let kept = documents(&management.get("/management/v1/export").await?);
-    let apis = kept.into_iter().filter(|(kind, _)| kind == "Api").map(|(_, name)| name).collect();
-    let at_gateway = match connection.if_running(Role::Gateway).await? {
-        Some(server) => documents(&server.get("/admin/v1/gateway/resources").await?).into_iter().collect(),
-        None => BTreeSet::new(),
-    };
+/// What stands at a gateway itself.
+async fn gateways_own(connection: &Connection) -> anyhow::Result<Vec<Resource>> {
+    let Some(server) = connection.if_running(Role::Gateway).await? else { return Ok(Vec::new()) };
+    Ok(listed(&server.get("/admin/v1/gateway/resources").await?))
+}
+
+async fn known(management: &Server, own: &[Resource]) -> anyhow::Result<Known> {
+    let kept = listed(&management.get("/management/v1/export").await?);
+    let apis = kept.into_iter().filter(|one| one.kind == "Api").map(|one| one.name).collect();
+    let at_gateway = own.iter().map(|one| (one.kind.clone(), one.name.clone())).collect();
     Ok(Known { at_gateway, apis: Some(apis) })
+}
+
+fn listed(answer: &Value) -> Vec<Resource> {
+    let list = answer.get("resources").and_then(Value::as_array).into_iter().flatten();
+    let text = |one: &Value, key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    list.map(|one| Resource::new(&text(one, "kind"), &text(one, "name"), one.get("spec").cloned().unwrap_or_default()))
+        .collect()
 }
 
 /// The faults that the server found, at their places in the files.

@@ -176,6 +176,10 @@ async fn register(cx: &mut Cx, registrar: &Registrar, key: Option<&str>, request
     let Value::Object(members) = request else {
         return Err(Error::invalid_request("the body must be a JSON object"));
     };
+    if key.is_some() && matches!(registrar, Registrar::Open(_)) {
+        // A key stands for its registrar; among strangers one could ask for the other's secret with it.
+        return Err(Error::invalid_request("Idempotency-Key needs a registrar's token"));
+    }
     let asked = metadata::read(members)?;
     let name = registrar.name();
     let repeatable = key.map(|key| Repeatable::new(&cx.identity, &name, key, request));

@@ -78,6 +78,8 @@ store_test!(registration_is_open_only_where_the_operator_says_so, MIGRATIONS, |d
     assert_eq!(app.status, 201, "{}", app.body);
     assert_eq!(app.json()["grant_types"], json!(["authorization_code"]));
     assert_eq!(app.text("scope"), "email offline_access openid profile");
+    // A key would be anybody's: who sends the same gets nobody's secret.
+    assert_eq!(p.register_once("", "app-1", &body).await.error(), (400, "invalid_request".to_owned()));
     // A wrong token is not as good as none; no more is had than the policy gives.
     assert_eq!(p.register("nonsense", &body).await.error().0, 401);
     assert_eq!(p.register("", &application()).await.error(), (400, "invalid_client_metadata".to_owned()));

@@ -16,7 +16,7 @@ mod policy;
 mod rotation;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use testkit::store_test;
 
 use super::actors::VERIFIER;
 use super::platform::Platform;
+use crate::register::tests::{application, portal_spec};
 use crate::{MIGRATIONS, accounts};
 
 const PASSWORD: &str = "canary password 8c1f";
@@ -71,6 +72,24 @@ async fn run(p: &Platform) -> Vec<(&'static str, String)> {
     p.post_as(&swapped, "/token", &[("grant_type", "client_credentials")]).await;
     p.post("/token", &[], &[("client_id", "canary-in-the-wrong-place"), ("grant_type", "refresh_token")]).await;
 
+    // What a registration tells once; with a key its answer is kept, sealed.
+    let portal = p.portal(&portal_spec("portal")).await;
+    let app = p.register_once(&portal.token, "app-1", &application()).await;
+    assert_eq!(app.status, StatusCode::CREATED, "{}", app.body);
+    let own = app.text("registration_access_token");
+    p.manage(http::Method::GET, &app, &own, &serde_json::json!({})).await;
+    p.manage(http::Method::GET, &app, &format!("{own}x"), &serde_json::json!({})).await;
+    let exchange = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", access.as_str()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+    ];
+    p.post_as(&m.robot, "/token", &exchange).await;
+    let key = jose::SigningKey::generate(jose::Algorithm::Es256).unwrap();
+    let assertion = key.sign("JWT", &serde_json::json!({"iss": "shop", "sub": "shop"})).unwrap();
+    let typed = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    p.post("/token", &[], &[("client_assertion_type", typed), ("client_assertion", &assertion)]).await;
+
     let private_key = {
         let ring = crate::keys::ring(&p.identity).await.unwrap();
         let jwk = ring.signer(&p.identity, None).unwrap().to_jwk();
@@ -91,6 +110,10 @@ async fn run(p: &Platform) -> Vec<(&'static str, String)> {
         ("another client secret", m.orders.secret.unwrap()),
         ("secret in a body", "canary-in-body".to_owned()),
         ("secret as an id", "canary-in-the-wrong-place".to_owned()),
+        ("token of a registrar", portal.token),
+        ("secret of a registered client", app.text("client_secret")),
+        ("registration access token", own),
+        ("assertion", assertion),
         ("private key", private_key),
         ("master key", "a master key of the tests, 32 bytes+".to_owned()),
     ]

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use base::Problem;
+use http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -49,6 +52,27 @@ pub fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Requests that wait for something to happen: snapshots of policies and of APIs, the feed of revocations.
+const WAITING: [&str; 3] = ["/policy/v1/snapshot", "/gateway/v1/snapshot", "/events/poll"];
+
+/// Lets those go that wait, when the process stops: they ask again, and find whoever serves then.
+pub fn released(router: Router, stop: CancellationToken) -> Router {
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let stop = stop.clone();
+        async move {
+            if !WAITING.contains(&request.uri().path()) {
+                return next.run(request).await;
+            }
+            tokio::select! {
+                response = next.run(request) => response,
+                () = stop.cancelled() => {
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the process is stopping").into_response()
+                }
+            }
+        }
+    }))
 }
 
 /// Serves until `stop`, then lets what runs come to its end. The task ends when all of it has.
@@ -142,6 +166,25 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_let_go_when_the_process_stops() {
+        let waiting = || axum::routing::get(|| async { std::future::pending::<()>().await });
+        let done = axum::routing::get(|| async { "done" });
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/policy/v1/snapshot", waiting()).route("/done", done);
+        let router = released(router, stop.clone());
+        let ask = |path: &str| {
+            let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+            router.clone().oneshot(request)
+        };
+
+        let poll = tokio::spawn(ask("/policy/v1/snapshot"));
+        stop.cancel();
+
+        assert_eq!(poll.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ask("/done").await.unwrap().status(), StatusCode::OK, "what does not wait comes to its end");
+    }
 
     #[tokio::test]
     async fn who_says_nothing_is_not_waited_for() {

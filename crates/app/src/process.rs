@@ -72,6 +72,7 @@ struct Stage {
 
 impl Stage {
     fn serve(&mut self, socket: TcpListener, router: Router) {
+        let router = net::released(router, self.stop.clone());
         self.tasks.push(tokio::spawn(net::serve(socket, router, self.stop.clone())));
     }
 

@@ -49,6 +49,9 @@ pub struct Metadata {
     /// RFC 9207 §3.
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+    /// Not of a standard: a registrar's own clients are listed, and a repeated `Idempotency-Key` makes no second one.
+    #[serde(default)]
+    pub registration_list_supported: bool,
 }
 
 impl Metadata {

@@ -6,6 +6,7 @@
 
 pub mod actor;
 mod admin;
+pub mod applications;
 pub mod audit;
 pub mod billing;
 pub mod config;
@@ -49,6 +50,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 22, name: "billing", sql: include_str!("../migrations/0022_billing.sql") },
     Migration { version: 23, name: "pushes", sql: include_str!("../migrations/0023_pushes.sql") },
     Migration { version: 30, name: "people", sql: include_str!("../migrations/0030_people.sql") },
+    Migration { version: 31, name: "applications", sql: include_str!("../migrations/0031_applications.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
 ];
 
@@ -64,6 +66,7 @@ pub struct Management {
     pub kit: web::Kit,
     /// The identity system: its metadata and keys.
     pub issuer: issuer::Issuer,
+    pub registrar: applications::Registrar,
     /// Whose usage it is.
     pub owners: usage::Owners,
     /// Root of all keys derived from the master key: `seal.derive("…")`, `seal.mac("…")`.
@@ -89,6 +92,7 @@ impl Management {
             metrics: metrics::Metrics::default(),
             kit,
             issuer: issuer::Issuer::default(),
+            registrar: applications::Registrar::default(),
             owners: usage::Owners::default(),
             tokens: admin::Tokens::new(seal.mac("tokens")),
             publications: publish::Publications::default(),
@@ -101,7 +105,7 @@ impl Management {
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.
     pub async fn work(self: Arc<Self>) {
-        usage::push::run(&self).await;
+        tokio::join!(usage::push::run(&self), applications::work(self.clone()));
     }
 
     /// What has to be done each minute.
@@ -111,6 +115,7 @@ impl Management {
         people::sweep(&mut cx).await?;
         admin::sweep(&mut cx).await?;
         cx.commit().await?;
+        applications::sweep(self).await?;
         let changed = subscriptions::apply_due(&Cx::system(self)).await.map(drop);
         told(changed)?;
         told(usage::sweep(self, self.config.usage.kept_days).await.map(drop))

@@ -24,6 +24,11 @@ struct Used {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Registration {
+    outcome: &'static str,
+}
+
 /// Pairs of API and plan that are told apart; what comes after them is `other`.
 const MOST_PAIRS: usize = 1_000;
 
@@ -36,6 +41,7 @@ struct Figures {
     durations: Histogram,
     calls: Family<Used, Counter>,
     units: Family<Used, Counter>,
+    registrations: Family<Registration, Counter>,
     pairs: Mutex<HashSet<(String, String)>>,
 }
 
@@ -43,7 +49,8 @@ impl Default for Figures {
     fn default() -> Self {
         let durations = Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
         let (requests, calls, units) = (Family::default(), Family::default(), Family::default());
-        Self { requests, durations, calls, units, pairs: Mutex::default() }
+        let registrations = Family::default();
+        Self { requests, durations, calls, units, registrations, pairs: Mutex::default() }
     }
 }
 
@@ -57,6 +64,8 @@ impl Metrics {
         management.register("usage_calls", help, self.0.calls.clone());
         let help = "Units that the ledger took, by API, plan and outcome";
         management.register("usage_units", help, self.0.units.clone());
+        let help = "What was asked of the identity system for applications, by outcome";
+        management.register("registrations", help, self.0.registrations.clone());
     }
 
     /// After the commit of a batch.
@@ -71,6 +80,10 @@ impl Metrics {
             self.0.calls.get_or_create(&labels).inc_by(count.calls);
             self.0.units.get_or_create(&labels).inc_by(count.units);
         }
+    }
+
+    pub(crate) fn registration(&self, outcome: &'static str) {
+        self.0.registrations.get_or_create(&Registration { outcome }).inc();
     }
 
     pub(crate) fn request(&self, route: &str, status: u16, seconds: f64) {

@@ -53,6 +53,7 @@ pub(crate) fn list() -> Vec<Route> {
         crate::publish::routes,
         crate::admin::routes,
         crate::people::routes,
+        crate::applications::routes,
         crate::session::routes,
         crate::portal::routes,
         crate::console::routes,

@@ -14,7 +14,7 @@ const DEVELOP: Needs = Needs::Share(Share::Develop);
 const OWN: Needs = Needs::Share(Share::Own);
 
 pub(super) fn operations() -> Vec<Operation> {
-    [people(), plans(), subscriptions(), usage(), billing()].into_iter().flatten().collect()
+    [people(), applications(), plans(), subscriptions(), usage(), billing()].into_iter().flatten().collect()
 }
 
 fn get(path: &'static str, id: &'static str, tag: &'static str, needs: Needs, summary: &'static str) -> Operation {
@@ -115,6 +115,49 @@ fn plans() -> Vec<Operation> {
             SEE,
             "Plans that an organisation may subscribe to",
         ),
+    ]
+}
+
+fn applications() -> Vec<Operation> {
+    let tag = "applications";
+    let one = "/management/v1/applications/{application}";
+    let of = "/management/v1/organisations/{organisation}/applications";
+    let strings = || json!({"type": "array", "items": {"type": "string"}});
+    let wanted = json!({"type": "object", "additionalProperties": false, "required": ["name", "kind"], "properties": {
+        "name": {"type": "string"}, "kind": {"enum": ["service", "web", "browser", "native"]},
+        "redirectUris": strings(), "scopes": strings()}});
+    let example = || json!({"name": "New", "kind": "service"});
+    let list = |operation: Operation| {
+        let states = "`intended`, `registered`, `failed`, `deleting` or `deleted`";
+        operation.query("state", states).pages(json!({"type": "object"}))
+    };
+    vec![
+        list(get("/management/v1/applications", "listApplications", tag, READ, "All applications")),
+        list(get(of, "listApplicationsOf", tag, SEE, "Applications of an organisation")),
+        send(Method::POST, of, "createApplication", tag, DEVELOP)
+            .summary("Makes an application, whose client is registered at the identity system")
+            .body(wanted.clone())
+            .example(example())
+            .creates(),
+        get(one, "getApplication", tag, SEE, "An application, with the state of its registration"),
+        send(Method::PUT, one, "updateApplication", tag, DEVELOP)
+            .summary("Gives it another name, other redirect URIs or scopes")
+            .body(wanted)
+            .example(example()),
+        send(Method::POST, "/management/v1/applications/{application}/credentials", "takeCredentials", tag, DEVELOP)
+            .summary("Tells a secret that nobody has seen yet, once"),
+        send(Method::POST, "/management/v1/applications/{application}/secret", "rotateSecret", tag, DEVELOP)
+            .summary("Another secret; the one in use stays good for a while")
+            .body(json!({"type": "object", "additionalProperties": false, "properties": {
+                "overlap": {"type": "integer", "description": "Seconds, at most 30 days; default 7 days"}}})),
+        send(Method::POST, "/management/v1/applications/{application}/retry", "retryApplication", tag, DEVELOP)
+            .summary("Tries again what was given up"),
+        send(Method::DELETE, one, "deleteApplication", tag, DEVELOP)
+            .summary("Deletes its client at the identity system, then the application"),
+        send(Method::POST, "/management/v1/reconcile", "reconcileClients", tag, Needs::Right(Right::Administer))
+            .summary("Compares applications with the clients of the identity system; puts right what differs, if asked")
+            .body(json!({"type": "object", "additionalProperties": false, "properties": {
+                "repair": {"type": "boolean", "default": false}}})),
     ]
 }
 

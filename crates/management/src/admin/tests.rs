@@ -96,6 +96,8 @@ async fn furnished(p: &Platform) -> impl Fn(&str) -> String + use<> {
         note: None,
     };
     let subscription = crate::subscriptions::request(&mut cx, wanted).await.unwrap().id;
+    let wanted = serde_json::from_value(json!({"name": "App", "kind": "service"})).unwrap();
+    let application = crate::applications::create(&mut cx, "acme", &wanted).await.unwrap().id;
     cx.commit().await.unwrap();
     move |path: &str| {
         let path = path.replace("{organisation}", "acme").replace("{api}", "sample").replace("{plan}", "free");
@@ -103,7 +105,8 @@ async fn furnished(p: &Platform) -> impl Fn(&str) -> String + use<> {
             .replace("{subscription}", &subscription)
             .replace("{revision}", "1")
             .replace("{person}", "own")
-            .replace("{line}", "0");
+            .replace("{line}", "0")
+            .replace("{application}", &application);
         path.replace('{', "no-").replace('}', "")
     }
 }

@@ -23,7 +23,7 @@ pub use self::store::{Filter, Term};
 use crate::actor::{Right, Share};
 use crate::audit::{self, Record};
 use crate::error::Refused;
-use crate::{Cx, plans};
+use crate::{Cx, applications, plans};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -124,6 +124,7 @@ pub async fn request(cx: &mut Cx, wanted: Wanted) -> Result<Subscription, Refuse
     claim(cx, &subscription, &plan.spec.apis).await?;
     if at_once {
         store::begin_term(cx, &subscription.id, &subscription.plan).await?;
+        applications::subscribed(cx, &subscription.application, &plan.spec.apis).await?;
         changed(cx).await?;
     }
     tell(cx, "subscription.requested", &subscription, json!({"plan": subscription.plan, "atOnce": at_once})).await?;
@@ -139,6 +140,9 @@ pub async fn approve(cx: &mut Cx, id: &str, note: Option<&str>) -> Result<Subscr
     }
     let after = moved(cx, &before, &[State::Requested], State::Active, note).await?;
     store::begin_term(cx, id, &after.plan).await?;
+    if let Some(plan) = plans::find(cx, &after.plan).await? {
+        applications::subscribed(cx, &after.application, &plan.spec.apis).await?;
+    }
     tell(cx, "subscription.approved", &after, json!({"note": note})).await?;
     Ok(after)
 }

@@ -244,9 +244,8 @@ pub async fn take_credentials(cx: &mut Cx, id: &str) -> Result<Option<Credential
     cx.need_for(&application.organisation, Share::Develop)?;
     let Some(client) = application.client.filter(|_| application.state == State::Registered) else { return Ok(None) };
     let Some(sealed) = store::take_secret(cx, id).await? else { return Ok(None) };
-    let secret = settle::open(&cx.management, id, "secret", &sealed).ok_or_else(|| {
-        Refused::Conflict("the secret cannot be read any more; exchange it for another".to_owned())
-    })?;
+    let secret = settle::open(&cx.management, id, "secret", &sealed)
+        .ok_or_else(|| Refused::Conflict("the secret cannot be read any more; exchange it for another".to_owned()))?;
     tell(cx, "application.secret_shown", id, &application.organisation, json!({"client": client})).await?;
     Ok(Some(Credentials { client, secret }))
 }

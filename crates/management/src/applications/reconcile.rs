@@ -102,14 +102,21 @@ async fn look_at_pointer(
         Ok(false) if !repair => finding("pointer_without_client", "the identity system has no such client", false),
         Ok(false) => {
             let repaired = register_anew(cx, pointer, client).await?;
-            finding("pointer_without_client", "the identity system has no such client; another one is registered", repaired)
+            finding(
+                "pointer_without_client",
+                "the identity system has no such client; another one is registered",
+                repaired,
+            )
         }
     }
 }
 
 async fn ask(cx: &Cx, desk: &Desk<'_>, pointer: &Pointer) -> Result<bool, String> {
-    let Some(uri) = &pointer.client_uri else { return Err("the identity system tells nothing about clients".to_owned()) };
-    let token = pointer.client_token.as_deref().and_then(|token| settle::open(&cx.management, &pointer.id, "token", token));
+    let Some(uri) = &pointer.client_uri else {
+        return Err("the identity system tells nothing about clients".to_owned());
+    };
+    let token =
+        pointer.client_token.as_deref().and_then(|token| settle::open(&cx.management, &pointer.id, "token", token));
     match desk.read_client(uri, token.as_ref()).await {
         Ok(read) => Ok(Some(&read.client) == pointer.client.as_ref()),
         Err(Trouble::Unauthorized) => Ok(false),
@@ -139,7 +146,9 @@ async fn look_at_client(
     pointers: &[Pointer],
     repair: bool,
 ) -> Result<Option<Finding>, Refused> {
-    if pointers.iter().any(|pointer| pointer.client.as_deref() == Some(&client.client) && pointer.state != State::Deleted)
+    if pointers
+        .iter()
+        .any(|pointer| pointer.client.as_deref() == Some(&client.client) && pointer.state != State::Deleted)
     {
         return Ok(None);
     }
@@ -148,7 +157,8 @@ async fn look_at_client(
     if of.is_some_and(|of| matches!(of.state, State::Intended | State::Deleting)) {
         return Ok(None);
     }
-    let ours = of.is_some() || (client.software_id.len() == 32 && client.software_id.bytes().all(|b| b.is_ascii_hexdigit()));
+    let ours =
+        of.is_some() || (client.software_id.len() == 32 && client.software_id.bytes().all(|b| b.is_ascii_hexdigit()));
     let mut finding = Finding {
         kind: if ours { "client_without_pointer" } else { "foreign_client" },
         application: of.map(|of| of.id.clone()),

@@ -186,7 +186,8 @@ impl<'a> Desk<'a> {
             if status != StatusCode::OK {
                 return Err(refused(status, &body));
             }
-            let clients = body.get("clients").and_then(Value::as_array).ok_or_else(|| Trouble::Later(WRONG.to_owned()))?;
+            let clients =
+                body.get("clients").and_then(Value::as_array).ok_or_else(|| Trouble::Later(WRONG.to_owned()))?;
             found.extend(clients.iter().filter_map(|client| self.listed(client)));
             let next = body.get("next").and_then(Value::as_str).map(str::to_owned);
             if next.is_none() || next == cursor || found.len() > 1_000_000 {

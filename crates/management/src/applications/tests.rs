@@ -13,8 +13,8 @@ use testkit::store_test;
 use self::fake::{Fake, Fault};
 use super::settle::{Came, run_due, settle};
 use super::{
-    Application, Filter, Kind, State, Wanted, create, delete, find, list, reconcile, retry, rotate, see, set_api_scopes,
-    take_credentials, update,
+    Application, Filter, Kind, State, Wanted, create, delete, find, list, reconcile, retry, rotate, see,
+    set_api_scopes, take_credentials, update,
 };
 use crate::actor::{Actor, Role};
 use crate::people;
@@ -300,7 +300,12 @@ store_test!(faults_in_any_order_leave_both_sides_alike, MIGRATIONS, |db: TestDb|
     assert_eq!(shop.fake.clients().len(), 16);
     shop.match_up().await;
     let report = reconcile(&shop.p.cx(Actor::System), false).await.unwrap();
-    assert_eq!((report.applications, report.clients, report.findings.len()), (16, Some(16), 0), "{:?}", report.findings);
+    assert_eq!(
+        (report.applications, report.clients, report.findings.len()),
+        (16, Some(16), 0),
+        "{:?}",
+        report.findings
+    );
 });
 
 store_test!(another_server_may_be_left_with_one_client_that_nobody_uses, MIGRATIONS, |db: TestDb| async move {

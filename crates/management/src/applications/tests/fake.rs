@@ -162,7 +162,7 @@ impl Fake {
                 Ok(json_answer(answer.0, &answer.1))
             }
             Some(Fault::GivesAnothersClient) => {
-                let other = inside.clients.keys().find(|id| **id != answer.1["client_id"]).unwrap();
+                let (other, _) = inside.clients.iter().find(|(_, one)| one.document["client_name"] == "First").unwrap();
                 answer.1["client_id"] = json!(other);
                 Ok(json_answer(answer.0, &answer.1))
             }

@@ -275,7 +275,7 @@ store_test!(faults_in_any_order_leave_both_sides_alike, MIGRATIONS, |db: TestDb|
         shop.settled(&id).await;
         let mut cx = shop.dev();
         match number % 3 {
-            0 => drop(delete(&mut cx, &id).await.unwrap()),
+            0 => delete(&mut cx, &id).await.unwrap(),
             1 => drop(update(&mut cx, &id, &wanted(&format!("b{number}"), kind)).await.unwrap()),
             _ => {}
         }

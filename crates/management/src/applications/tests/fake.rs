@@ -205,7 +205,8 @@ impl Inside {
             };
         }
         let knows = self.clients.get(id).is_some_and(|client| client.tokens.contains(&token));
-        if !knows && !(is_registrar && self.repeats) {
+        let manages = is_registrar && self.repeats;
+        if !knows && !manages {
             return (401, json!({"error": "invalid_token"}));
         }
         if !self.clients.contains_key(id) {

@@ -56,7 +56,7 @@ describe('the newcomer', { timeout: 60_000 }, () => {
     const said = await shell(blocks.join('\n').replaceAll('localhost:8080', `localhost:${port}`).replaceAll('curl ', 'curl -sS '));
 
     assert.match(said, /upstream_received/);
-    assert.match(said, /echo\.yaml/, '`explain` names the file');
+    assert.match(said, /published/, '`explain` says where the route is written');
   });
 
   test('revoking shuts the door', async () => {

@@ -20,6 +20,7 @@ mod key;
 mod migrate;
 mod plan;
 mod policy;
+mod reconcile;
 mod reload;
 mod schema;
 mod serve;
@@ -98,6 +99,8 @@ enum Command {
     Key(key::Key),
     /// Read the audit log and verify it
     Audit(audit::Audit),
+    /// Compare applications with the clients of the identity system, and put right what differs
+    Reconcile(reconcile::Reconcile),
     /// Bring the databases to this version's schema
     Migrate(migrate::Migrate),
     /// Say what a production installation lacks
@@ -139,6 +142,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Grant(command) => wait(command.run(out)),
         Command::Key(command) => wait(command.run(out)),
         Command::Audit(command) => wait(command.run(out)),
+        Command::Reconcile(command) => wait(command.run(out)),
         Command::Migrate(command) => wait(command.run(out)),
         Command::Doctor(command) => wait(command.run(out)),
         Command::Reload(command) => wait(command.run(out)),

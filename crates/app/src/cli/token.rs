@@ -54,6 +54,10 @@ impl Token {
         }
         let client = self.client.clone().ok_or_else(|| usage("which client?"))?;
         let (issuer, secret) = self.authority(&client)?;
+        let client = match (&self.issuer, self.connection.instance()?) {
+            (None, Some(instance)) => instance.client_id(&client),
+            _ => client,
+        };
         let peer = HttpPeer::new(None);
         let endpoint = token_endpoint(&peer, &issuer).await?;
         let answer = ask(&peer, &endpoint, &self.form(), &client, &secret).await?;

@@ -57,6 +57,13 @@ impl Instance {
             .ok_or_else(|| usage("the administration token of this folder is gone").into())
     }
 
+    /// The sample's application has a name here and another one at the identity system.
+    pub fn client_id(&self, client: &str) -> String {
+        let plain = !client.contains(['/', '\\']) && !client.starts_with('.');
+        let kept = plain.then(|| self.secret(&format!("secrets/{client}.id")).ok().flatten()).flatten();
+        kept.map_or_else(|| client.to_owned(), |id| id.expose().clone())
+    }
+
     pub fn client_secret(&self, client: &str) -> anyhow::Result<Secret<String>> {
         // A name from the command line must not lead out of the folder.
         let plain = !client.contains(['/', '\\']) && !client.starts_with('.');

@@ -31,6 +31,7 @@ const ISSUER: u16 = 1;
 const PORTAL: u16 = 2;
 const ENTITLEMENT: u16 = 3;
 const OPS: u16 = 4;
+const ECHO: u16 = 5;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
@@ -40,6 +41,7 @@ pub struct Ports {
     portal: u16,
     entitlement: u16,
     ops: u16,
+    echo: u16,
 }
 
 impl Ports {
@@ -62,6 +64,7 @@ impl Ports {
             portal: first + PORTAL,
             entitlement: first + ENTITLEMENT,
             ops: first + OPS,
+            echo: first + ECHO,
         })
     }
 
@@ -92,7 +95,7 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     let portal_socket = ports.bind(ports.portal, "portal and console")?;
     let entitlement_socket = ports.bind(ports.entitlement, "the entitlement system")?;
     let ops_socket = ports.bind(ports.ops, "operations")?;
-    let echo_socket = net::bind(SocketAddr::new(ports.address, 0), "the sample service")?;
+    let echo_socket = ports.bind(ports.echo, "the sample service")?;
     let echo_url = format!("http://{}", echo_socket.local_addr()?);
 
     let instance = Instance::new(&ports);
@@ -113,21 +116,31 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
 
     let secret = folder.at(&format!("secrets/{}.secret", sample::GATEWAY));
     let caller = folder.at(&entitlement::secret_file("gateway"));
-    let generated = sample::generated(&instance.issuer, &echo_url, &secret, &instance.entitlement, &caller);
+    let generated = sample::generated(&instance.issuer, &secret, &instance.entitlement, &caller);
     folder.write("resources/generated.yaml", &generated)?;
-    if !folder.at("resources/echo.yaml").exists() {
-        folder.write("resources/echo.yaml", &sample::echo_yaml())?;
-    }
     let section = gateway_section(&ports, &instance, &folder);
     let parts = GatewayParts::new(&section, folder.at(""))?;
     starting.gateway(&section, parts, vec![gateway_socket])?;
     entitlement::heard(&starting.roles).await;
     let tokens = AdminTokens::new(vec![("dev".to_owned(), admin_token.clone())]);
+    let managed = starting.roles.management.clone().ok_or_else(|| usage("management did not start"))?;
+    let gateway = starting.roles.gateway.clone();
     let process: Process = starting.operations(ops_socket, tokens);
+    management::publish(&managed, &folder, &echo_url).await?;
+    let app = management::application(&managed, &identity, &folder).await?;
+    let console = management::console_link(&managed).await?;
+    management::until_served(gateway.as_deref()).await;
 
     instance.write(&folder)?;
-    let shown =
-        show::Shown { instance: &instance, sample: &sample, callers: &callers, admin_token: &admin_token, data };
+    let shown = show::Shown {
+        instance: &instance,
+        sample: &sample,
+        app: &app,
+        console: &console,
+        callers: &callers,
+        admin_token: &admin_token,
+        data,
+    };
     shown.print(out, started.elapsed())?;
     process.run().await?;
     folder.remove("instance.json");

@@ -1,5 +1,5 @@
-//! The sample: an API `echo`, an application `hello-app`, a user `dana`, and the gateway's own client.
-//! Everything is an ordinary resource in a file that the newcomer finds, reads and changes.
+//! The sample at the identity system: the resource server of the API `echo`, a user `dana`, and the clients of our own
+//! parts. The API itself and the application `hello-app` come by the management system.
 
 use anyhow::{Context as _, anyhow};
 use base::Secret;
@@ -13,6 +13,8 @@ use super::folder::Folder;
 
 pub const AUDIENCE: &str = "https://echo.internal";
 pub const SCOPE: &str = "echo.read";
+/// Brings a claim: who has no account number does not get it.
+pub const ACCOUNT: &str = "echo.account";
 pub const CLIENT: &str = "hello-app";
 pub const GATEWAY: &str = "gateway";
 pub const PORTAL: &str = "portal";
@@ -20,7 +22,6 @@ pub const USER: &str = "dana";
 
 /// What people and scripts are shown of it.
 pub struct Sample {
-    pub client_secret: Secret<String>,
     pub gateway_secret: Secret<String>,
     pub password: Secret<String>,
 }
@@ -30,16 +31,15 @@ pub async fn prepare(identity: &SharedIdentity, folder: &Folder, portal: &str) -
     let random = || base::random::text::<32>();
     let portal_secret = folder.secret(&format!("secrets/{PORTAL}.secret"), random)?;
     let sample = Sample {
-        client_secret: folder.secret(&format!("secrets/{CLIENT}.secret"), random)?,
         gateway_secret: folder.secret(&format!("secrets/{GATEWAY}.secret"), random)?,
         password: folder.secret(&format!("secrets/{USER}.password"), password)?,
     };
     let mut cx = begin(identity);
     let mut documents = missing(&mut cx, documents()).await?;
-    documents.push(portal_client(portal));
+    documents.extend(of_portal(portal));
     let changes = admin::apply(&mut cx, &documents, false).await;
     changes.map_err(|error| anyhow!("the sample is refused: {error:?}"))?;
-    let secrets = [(CLIENT, &sample.client_secret), (GATEWAY, &sample.gateway_secret), (PORTAL, &portal_secret)];
+    let secrets = [(GATEWAY, &sample.gateway_secret), (PORTAL, &portal_secret)];
     for (client, secret) in secrets {
         clients::ensure_secret(&mut cx, &ClientId::from(client), secret).await.with_context(|| {
             format!("the secret of {client} cannot be set; `cardea client secret remove` makes room")
@@ -87,27 +87,14 @@ fn documents() -> Vec<Document> {
     let document = |kind: &str, name: &str, spec| Document { kind: kind.to_owned(), name: name.to_owned(), spec };
     vec![
         document("ResourceServer", "echo", json!({"audience": AUDIENCE, "description": "The sample API"})),
+        document("Scope", SCOPE, json!({"description": "Hear your own echo", "audience": AUDIENCE})),
         document(
             "Scope",
-            SCOPE,
+            ACCOUNT,
             json!({
-                "description": "Hear your own echo, with your account number",
+                "description": "See your account number in the echo",
                 "audience": AUDIENCE,
                 "claims": {"account_nr": ["user.account_nr", "client.account_nr"]},
-            }),
-        ),
-        document(
-            "Client",
-            CLIENT,
-            json!({
-                "displayName": "Hello app",
-                "applicationType": "native",
-                "grantTypes": ["client_credentials", "authorization_code", "refresh_token"],
-                "redirectUris": ["http://127.0.0.1/callback"],
-                "postLogoutRedirectUris": ["http://127.0.0.1/"],
-                "scopes": ["openid", "profile", "email", "offline_access", SCOPE],
-                "audiences": [AUDIENCE],
-                "attributes": {"account_nr": "4711-0815"},
             }),
         ),
         document("Client", GATEWAY, json!({"displayName": "The gateway", "introspect": [AUDIENCE], "events": true})),
@@ -119,17 +106,50 @@ fn documents() -> Vec<Document> {
     ]
 }
 
-/// Brought to this state at each start, since ports may have moved.
-fn portal_client(portal: &str) -> Document {
-    let spec = json!({
+/// Brought to this state at each start, since ports may have moved: the portal is a relying party, registers
+/// applications, and is a resource server itself (for the management interface).
+fn of_portal(portal: &str) -> Vec<Document> {
+    let document = |kind: &str, name: &str, spec| Document { kind: kind.to_owned(), name: name.to_owned(), spec };
+    let client = json!({
         "displayName": "Portal",
         "grantTypes": ["authorization_code", "refresh_token", "client_credentials"],
         "redirectUris": [format!("{portal}/login/callback")],
-        "postLogoutRedirectUris": [format!("{portal}/")],
+        "postLogoutRedirectUris": [format!("{portal}/logged-out")],
         "scopes": ["openid", "profile", "email", "offline_access"],
         "consent": "implicit",
+        "introspect": [portal],
+        "registrar": true,
+        "registration": {"scopes": ["*"], "audiences": ["*"]},
     });
-    Document { kind: "Client".to_owned(), name: PORTAL.to_owned(), spec }
+    vec![
+        document(
+            "ResourceServer",
+            "management",
+            json!({"audience": portal, "description": "The management interface"}),
+        ),
+        document(
+            "Scope",
+            "management",
+            json!({"description": "Manage APIs, plans and applications in your name", "audience": portal}),
+        ),
+        document("Client", PORTAL, client),
+    ]
+}
+
+/// The `sub` of the sample user.
+pub async fn subject(identity: &SharedIdentity) -> anyhow::Result<Option<String>> {
+    let user = accounts::find_by_username(&mut begin(identity), USER).await?;
+    Ok(user.map(|user| user.user_id.as_str().to_owned()))
+}
+
+/// A fact about the application that the sample's scope brings as a claim: the operator's to say, not the developer's.
+pub async fn describe(identity: &SharedIdentity, client: &str) -> anyhow::Result<()> {
+    let mut cx = begin(identity);
+    let Some(mut found) = clients::find(&mut cx, &ClientId::from(client)).await? else { return Ok(()) };
+    found.spec.attributes.insert("account_nr".to_owned(), json!("4711-0815"));
+    clients::apply(&mut cx, &found.spec).await.map_err(|error| anyhow!("the sample is refused: {error:?}"))?;
+    cx.commit().await?;
+    Ok(())
 }
 
 /// Ten words' worth of randomness that a person can still type.
@@ -142,14 +162,14 @@ fn password() -> String {
 /// Rewritten at each start, since ports may have moved.
 pub fn generated(
     issuer: &str,
-    echo: &str,
     secret: &std::path::Path,
     entitlement: &str,
     caller: &std::path::Path,
 ) -> String {
     format!(
         "\
-# Made by `cardea dev` at each start; changes here are lost. The API itself is in echo.yaml.
+# Made by `cardea dev` at each start; changes here are lost. The sample API is published by the management system.
+# Resources of your own go into other files of this folder: the gateway takes them at once.
 kind: Issuer
 name: main
 spec:
@@ -160,11 +180,6 @@ spec:
     cache: {{ maxTtl: 300s }}
     revocations: {{ maxLag: 5s }}
 ---
-kind: Upstream
-name: echo
-spec:
-  endpoints: ['{echo}']
----
 kind: PolicySource
 name: central
 spec:
@@ -172,30 +187,5 @@ spec:
 ",
         secret = secret.display(),
         caller = caller.display(),
-    )
-}
-
-/// Made once; then it is the newcomer's.
-pub fn echo_yaml() -> String {
-    format!(
-        "\
-# The sample API. Change it and save: the gateway takes it at once (`cardea explain GET /echo/hi` says how).
-kind: Service
-name: echo
-spec:
-  upstream: echo
-  audience: {AUDIENCE}
----
-kind: Route
-name: echo
-spec:
-  match: {{ path: '/echo/{{rest...}}' }}
-  service: echo
-  auth:
-    issuer: main
-    scopes: [{SCOPE}]
-  # What the entitlement system's policies permit: `cardea policy versions 1` shows those that were made for the sample.
-  policy: {{ source: central }}
-"
     )
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Instance;
 use super::entitlement::Shown as Caller;
+use super::management::App;
 use super::sample::{self, Sample};
 use crate::environment;
 use crate::out::Out;
@@ -15,6 +16,8 @@ use crate::out::Out;
 pub struct Shown<'a> {
     pub instance: &'a Instance,
     pub sample: &'a Sample,
+    pub app: &'a App,
+    pub console: &'a str,
     pub callers: &'a [Caller],
     pub admin_token: &'a Secret<String>,
     pub data: &'a Path,
@@ -46,16 +49,18 @@ impl Shown<'_> {
 {lead}{gap}{ready}
   Gateway      {gateway}
   Identity     {issuer}      issuer, account page at /account
-  Portal       {portal}      console at /console
+  Portal       {portal}
+  Console      {console}      one-time link, opens signed in
   Entitlement  {entitlement}      policies, decisions (AuthZEN)
   Operations   {ops}      /metrics /livez /readyz
-  Sample       API \"echo\" · client \"{client}\" · user \"{user}\", password {password}
+  Sample       API \"echo\" · plan \"Free 60/min\" · app \"{client}\" · user \"{user}\", password {password}
   Files        {resources}      change and save: taken at once
 Try it (copy both lines):
   T=$({command} token {client} --scope {scope}{data})
   curl -H \"Authorization: Bearer $T\" {gateway}/echo/hi
 Then:  {command} token revoke{data} $T      and the same curl is refused
 ",
+            console = self.console,
             client = sample::CLIENT,
             user = sample::USER,
             password = self.sample.password.expose(),
@@ -75,14 +80,15 @@ Then:  {command} token revoke{data} $T      and the same curl is refused
             "gateway": gateway,
             "issuer": issuer,
             "portal": portal,
+            "console": self.console,
             "entitlement": {"url": entitlement, "callers": callers},
             "ops": ops,
             "sample": {
                 "api": format!("{gateway}/echo/hi"),
                 "scope": sample::SCOPE,
                 "audience": sample::AUDIENCE,
-                "client_id": sample::CLIENT,
-                "client_secret": self.sample.client_secret.expose(),
+                "client_id": self.app.client,
+                "client_secret": self.app.secret.expose(),
             },
             "introspection": {
                 "client_id": sample::GATEWAY,

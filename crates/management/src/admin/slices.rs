@@ -181,6 +181,17 @@ fn subscriptions() -> Vec<Operation> {
             SEE,
             "Subscriptions of an organisation",
         )),
+        send(
+            Method::POST,
+            "/management/v1/organisations/{organisation}/subscriptions",
+            "createSubscription",
+            tag,
+            DEVELOP,
+        )
+        .summary("Subscribes an application to a plan; at once, or after the provider's yes, as the plan says")
+        .body(texts(&["application", "plan", "note?"]))
+        .example(json!({"application": "none", "plan": "free"}))
+        .creates(),
         get(one, "getSubscription", tag, SEE, "A subscription"),
         get(
             "/management/v1/subscriptions/{subscription}/quota",

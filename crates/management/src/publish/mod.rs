@@ -12,7 +12,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::problem::FieldError;
 use catalog::published::{Document, PublishedSubscription};
@@ -168,14 +168,24 @@ fn only(mut plan: Document, known: &BTreeMap<String, Vec<Document>>) -> Option<D
 }
 
 /// What the gateways' compiler says of a set. Whom they believe about tokens is their own affair: somebody of the
-/// name that we were told stands in for it.
+/// name that we were told stands in for it; and so for those whom they ask about policies.
 fn faults(config: &Config, documents: &[Document]) -> Vec<Fault> {
     let issuer = json!({"issuer": config.issuer, "introspection": {"as": "gateway", "secret": "file:secret"}});
     let issuer = Resource::new("Issuer", &config.gateway_issuer, issuer);
-    let set: Vec<Resource> = std::iter::once(issuer).chain(documents.iter().map(Document::resource)).collect();
+    let sources = policy_sources(documents).into_iter().map(|name| {
+        let spec = json!({"snapshot": {"url": "https://policies.invalid", "secret": "file:secret"}});
+        Resource::new("PolicySource", name, spec)
+    });
+    let set: Vec<Resource> =
+        std::iter::once(issuer).chain(sources).chain(documents.iter().map(Document::resource)).collect();
     let mut faults = Snapshot::compile(&set).err().unwrap_or_default();
     faults.extend(secrets::faults(documents));
     faults
+}
+
+/// The names of those who are asked about policies.
+fn policy_sources(documents: &[Document]) -> BTreeSet<&str> {
+    documents.iter().filter_map(|document| document.spec.pointer("/policy/source")?.as_str()).collect()
 }
 
 /// Faults at the parts of an API where they are in these, else with the name of the document.

@@ -17,7 +17,11 @@ use crate::router::{Guard, Route};
 pub fn routes() -> Vec<Route> {
     vec![
         ("/management/v1/subscriptions", Guard::Api, get(list_subscriptions)),
-        ("/management/v1/organisations/{organisation}/subscriptions", Guard::Api, get(list_subscriptions_of)),
+        (
+            "/management/v1/organisations/{organisation}/subscriptions",
+            Guard::Api,
+            get(list_subscriptions_of).post(create_subscription),
+        ),
         ("/management/v1/subscriptions/{subscription}", Guard::Api, get(show_subscription)),
         ("/management/v1/subscriptions/{subscription}/approve", Guard::Api, post(approve_subscription)),
         ("/management/v1/subscriptions/{subscription}/reject", Guard::Api, post(reject_subscription)),
@@ -73,6 +77,34 @@ async fn page(cx: &mut Cx, organisation: Option<String>, question: Question) -> 
     let next = found.last().filter(|_| full).map(|last| last.id.clone());
     let items: Vec<Value> = found.iter().map(view).collect();
     Ok(Json(json!({"items": items, "next": next})).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    application: String,
+    plan: String,
+    note: Option<String>,
+}
+
+async fn create_subscription(
+    mut cx: Cx,
+    Path(organisation): Path<String>,
+    body: bytes::Bytes,
+) -> Result<Response, Refused> {
+    cx.need_for(&organisation, Share::Develop)?;
+    let new: New = serde_json::from_slice(&body)
+        .map_err(|error| Refused::BadRequest(format!("the body is not the JSON that is expected: {error}")))?;
+    let application = crate::applications::see(&mut cx, &new.application).await?;
+    if application.organisation != organisation {
+        return Err(Refused::NotFound("such application"));
+    }
+    let client = application.client;
+    let wanted = super::Wanted { organisation, application: application.id, client, plan: new.plan, note: new.note };
+    let made = super::request(&mut cx, wanted).await?;
+    let answer = view(&made);
+    cx.commit().await?;
+    Ok((http::StatusCode::CREATED, Json(answer)).into_response())
 }
 
 async fn show_subscription(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {

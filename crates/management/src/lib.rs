@@ -27,6 +27,8 @@ pub mod session;
 pub mod subscriptions;
 pub mod usage;
 
+mod views;
+
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +54,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 30, name: "people", sql: include_str!("../migrations/0030_people.sql") },
     Migration { version: 31, name: "applications", sql: include_str!("../migrations/0031_applications.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
+    Migration { version: 41, name: "try it", sql: include_str!("../migrations/0041_try_it.sql") },
 ];
 
 /// The organisation that publishes APIs.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use store::StoreError;
 use web::{Browser, Fields, Kit, Language, Page, Scripts};
 
-use crate::actor::{Actor, Membership, Right};
+use crate::actor::{Actor, Membership, Right, Share};
 use crate::cx::Cx;
 use crate::error::Refused;
 use crate::session::{self, Session, Way};
@@ -65,6 +65,8 @@ pub(crate) struct Notice<'a> {
     pub title: &'a str,
     pub text: &'a str,
     pub link: Option<(&'a str, &'a str)>,
+    /// Faults, each at its place.
+    pub errors: &'a [FieldError],
 }
 
 /// What stands around every page.
@@ -160,6 +162,15 @@ impl Visit {
         Ok(self.cx.need(right)?)
     }
 
+    /// The organisation that the person works for now, with this share in it.
+    pub fn home(&self, share: Share) -> Result<String, Halt> {
+        self.person()?;
+        let home = self.organisations.iter().find(|home| home.current);
+        let home = home.ok_or(Refused::NotFound("organisation that you belong to"))?;
+        self.cx.need_for(&home.id, share)?;
+        Ok(home.id.clone())
+    }
+
     /// A form of ours that this browser sent, in this session.
     pub fn form(&self, body: &[u8]) -> Result<Fields, Halt> {
         let refused = |_| Refused::BadRequest("the form cannot be read".to_owned());
@@ -197,7 +208,9 @@ impl Visit {
             form_targets: Vec::new(),
             scripts: Scripts::Own,
         };
-        self.kit().page(page, Framed { frame: self.frame(), content })
+        let mut response = self.kit().page(page, Framed { frame: self.frame(), content });
+        web::allow_connect(&mut response, None);
+        response
     }
 
     fn frame(&self) -> Frame<'_> {
@@ -227,8 +240,16 @@ impl Visit {
             link: Option<(&'a str, &'a str)>,
             errors: &'a [FieldError],
         }
-        let content = Content { title: notice.title, text: notice.text, link: notice.link, errors: &[] };
+        let content = Content { title: notice.title, text: notice.text, link: notice.link, errors: notice.errors };
         self.show_with(notice.status, "portal/notice.html", content)
+    }
+
+    /// The query with one parameter set, for links to the next page of the same list.
+    pub fn with(&self, name: &str, value: &str) -> String {
+        let kept = self.query.iter().filter(|(key, _)| *key != name);
+        let pairs: Vec<(&str, &str)> = kept.chain([(name, value)]).collect();
+        let path = self.address.split('?').next().unwrap_or("/");
+        format!("{path}?{}", serde_urlencoded::to_string(pairs).unwrap_or_default())
     }
 
     /// After a form: to a page of ours, with GET.
@@ -250,6 +271,7 @@ impl Visit {
                 title: "This form cannot be used",
                 text: "It was made for another sign-in or another browser, or your browser does not keep cookies for this site. Nothing has been changed. Go back, load the page again, and try once more.",
                 link: None,
+                errors: &[],
             }),
             Err(Halt::Refused(refused)) => self.refusal(&refused),
         }
@@ -280,11 +302,16 @@ impl Visit {
             Refused::Broken(_) => {
                 ("This cannot be done at the moment", "A part of the service does not work. Nothing has been changed.")
             }
-            Refused::BadRequest(_) | Refused::Invalid(..) => ("Please correct this", text.as_str()),
+            Refused::BadRequest(_) | Refused::Invalid(..) | Refused::Breaking(_) => {
+                ("Please correct this", text.as_str())
+            }
             Refused::Conflict(_) | Refused::Stale(_) => ("This does not fit any more", text.as_str()),
-            Refused::Breaking(_) => ("Clients would notice this", text.as_str()),
         };
-        let mut response = self.notice(&Notice { status, title, text, link: None });
+        let errors: &[FieldError] = match refused {
+            Refused::Invalid(_, errors) | Refused::Breaking(errors) => errors,
+            _ => &[],
+        };
+        let mut response = self.notice(&Notice { status, title, text, link: None, errors });
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }

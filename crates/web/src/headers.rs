@@ -34,6 +34,17 @@ pub fn harden(response: &mut Response, form_targets: &[String], scripts: Scripts
     insert_all(headers);
 }
 
+/// Lets the scripts of a page speak to its own server, and to one more origin that the server chose.
+pub fn allow_connect(response: &mut Response, url: Option<&str>) {
+    let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok());
+    let Some(policy) = policy else { return };
+    let kept = policy.split("; ").filter(|directive| !directive.starts_with("connect-src")).collect::<Vec<_>>();
+    let origin = url.and_then(form_target).map(|origin| format!(" {origin}")).unwrap_or_default();
+    if let Ok(policy) = HeaderValue::try_from(format!("{}; connect-src 'self'{origin}", kept.join("; "))) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 fn insert_all(headers: &mut HeaderMap) {
     const FIXED: &[(&str, &str)] = &[
         ("cache-control", "no-store"),

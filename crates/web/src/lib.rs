@@ -19,7 +19,7 @@ mod tests;
 pub use browser::{Browser, Forged};
 pub use cookies::{Cookies, SameSite};
 pub use form::{BadForm, Fields};
-pub use headers::{Scripts, form_target, harden};
+pub use headers::{Scripts, allow_connect, form_target, harden};
 pub use kit::{ErrorPage, KeyedHash, Kit, KitError, Page, Settings};
 pub use language::Language;
 pub use when::{When, when};

@@ -38,3 +38,21 @@ for (const input of document.querySelectorAll('input[type=file][data-into]')) {
     if (file) document.getElementById(input.dataset.into).value = await file.text();
   });
 }
+
+// What happens now is looked at again, unless somebody is at work in it.
+for (const part of document.querySelectorAll('[data-live]')) {
+  const again = async () => {
+    const busy = document.hidden || part.contains(document.activeElement) || !getSelection().isCollapsed;
+    if (!busy) {
+      try {
+        const answer = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'error' });
+        if (!answer.ok) return;
+        const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+        const fresh = page.getElementById(part.id);
+        if (fresh && fresh.innerHTML !== part.innerHTML) part.replaceChildren(...fresh.childNodes);
+      } catch { return; }
+    }
+    setTimeout(again, 2000);
+  };
+  setTimeout(again, 2000);
+}

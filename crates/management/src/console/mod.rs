@@ -1,31 +1,37 @@
 //! The console: what the provider's people see and do. Rules and rights are those of the slices behind it.
 
+mod apis;
+mod consumers;
+mod house;
+mod now;
+mod plans;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use axum::extract::RawQuery;
-use axum::response::Response;
-use axum::routing::get;
-use serde_json::json;
+use axum::routing::{get, post};
 
-use crate::actor::Right;
-use crate::pages::{Halt, Visit};
 use crate::router::{Guard, Route};
-use crate::session;
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![("/console", Guard::Public, get(overview))]
-}
-
-async fn overview(visit: Visit, query: RawQuery) -> Response {
-    let made = match session::by_link(&visit, query).await {
-        Some(opened) => opened,
-        None => make_overview(&visit).await,
-    };
-    visit.answer(made)
-}
-
-async fn make_overview(visit: &Visit) -> Result<Response, Halt> {
-    visit.need(Right::Read)?;
-    Ok(visit.show("console/overview.html", json!({})))
+    vec![
+        ("/console", Guard::Public, get(now::overview)),
+        ("/console/calls", Guard::Public, get(now::calls)),
+        ("/console/calls/{request}", Guard::Public, get(now::call)),
+        ("/console/gateways", Guard::Public, get(now::gateways)),
+        ("/console/apis", Guard::Public, get(apis::list)),
+        ("/console/import", Guard::Public, get(apis::import_form).post(apis::import)),
+        ("/console/apis/{api}", Guard::Public, get(apis::show).post(apis::change)),
+        ("/console/apis/{api}/difference", Guard::Public, get(apis::difference)),
+        ("/console/plans", Guard::Public, get(plans::list)),
+        ("/console/plans/new", Guard::Public, get(plans::new).post(plans::make)),
+        ("/console/plans/{plan}", Guard::Public, get(plans::show).post(plans::change)),
+        ("/console/approvals", Guard::Public, get(consumers::approvals)),
+        ("/console/subscriptions/{subscription}", Guard::Public, post(consumers::decide)),
+        ("/console/consumers", Guard::Public, get(consumers::list)),
+        ("/console/consumers/{organisation}", Guard::Public, get(consumers::show)),
+        ("/console/usage", Guard::Public, get(now::usage)),
+        ("/console/audit", Guard::Public, get(house::audit)),
+        ("/console/members", Guard::Public, get(house::members).post(house::change_members)),
+        ("/console/policies", Guard::Public, get(house::policies)),
+    ]
 }

@@ -115,7 +115,7 @@ fn failed_page(visit: &Visit, failed: Failed) -> Result<Response, Halt> {
             )
         }
     };
-    Ok(visit.notice(&Notice { status, title, text, link: Some(("/login", "Sign in")) }))
+    Ok(visit.notice(&Notice { status, title, text, link: Some(("/login", "Sign in")), errors: &[] }))
 }
 
 /// `POST /logout`
@@ -149,6 +149,7 @@ async fn logged_out(visit: Visit) -> Response {
         title: "You are signed out",
         text,
         link: Some(("/login", "Sign in again")),
+        errors: &[],
     })
 }
 
@@ -193,6 +194,7 @@ async fn open_by_link(visit: &Visit, headers: &HeaderMap, secret: &str) -> Resul
             title: "This link has been used or is too old",
             text,
             link: Some(("/console", "Console")),
+            errors: &[],
         };
         return Ok(visit.notice(&notice));
     };

@@ -20,7 +20,7 @@ use base::Time;
 use web::SameSite;
 
 pub(crate) use http::{by_link, routes};
-pub(crate) use store::purge;
+pub(crate) use store::{choose_organisation, purge};
 
 use crate::error::Refused;
 use crate::{Actor, Cx, Management};

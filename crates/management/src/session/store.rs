@@ -43,7 +43,7 @@ pub(super) async fn end(cx: &mut Cx, cookie_hash: &str) -> Result<Option<String>
 }
 
 /// Which organisation the person looks at from now on, in this session.
-pub(super) async fn choose_organisation(cx: &mut Cx, session: &str, organisation: &str) -> Result<(), StoreError> {
+pub(crate) async fn choose_organisation(cx: &mut Cx, session: &str, organisation: &str) -> Result<(), StoreError> {
     let sql = "UPDATE visits SET organisation = $2 WHERE visit = $1";
     cx.tx.execute(sql, &params![session, organisation]).await?;
     Ok(())

@@ -160,12 +160,7 @@ fn password() -> String {
 }
 
 /// Rewritten at each start, since ports may have moved.
-pub fn generated(
-    issuer: &str,
-    secret: &std::path::Path,
-    entitlement: &str,
-    caller: &std::path::Path,
-) -> String {
+pub fn generated(issuer: &str, secret: &std::path::Path, entitlement: &str, caller: &std::path::Path) -> String {
     format!(
         "\
 # Made by `cardea dev` at each start; changes here are lost. The sample API is published by the management system.

@@ -210,9 +210,11 @@ impl Usage {
             return;
         }
         let log = Arc::clone(&self.log);
+        // More than may be left of a page or block, so that a disk that is full is found full.
+        let bytes = u16::try_from(self.config.max_bytes / 64).unwrap_or(u16::MAX).min(16 * 1024);
         let written = tokio::task::spawn_blocking(move || {
             let mut frame = Vec::new();
-            record::encode_nothing(&mut frame);
+            record::encode_nothing(bytes, &mut frame);
             log.append(&frame, 0)
         });
         if let Ok(written) = written.await {

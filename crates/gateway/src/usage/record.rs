@@ -52,8 +52,8 @@ pub(super) fn encode(call: &Call<'_>, out: &mut Vec<u8>) {
     });
 }
 
-pub(super) fn encode_nothing(out: &mut Vec<u8>) {
-    frame(out, |out| out.push(NOTHING));
+pub(super) fn encode_nothing(bytes: u16, out: &mut Vec<u8>) {
+    frame(out, |out| out.resize(out.len().saturating_add(usize::from(bytes.max(1))), NOTHING));
 }
 
 fn frame(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {

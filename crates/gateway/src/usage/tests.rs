@@ -73,7 +73,7 @@ fn a_record_is_read_as_it_was_written() {
     let long = "ü".repeat(2_000);
     let mut bytes = Vec::new();
     encode(&Call { client: Some(&long), reason: Some("quota_exceeded"), plan: Some(""), ..call("r1") }, &mut bytes);
-    encode_nothing(&mut bytes);
+    encode_nothing(0, &mut bytes);
 
     let Frame::Record(record, taken) = decode(&bytes) else { panic!() };
     assert_eq!((record.id.as_str(), record.at, record.status, record.micros), ("r1", 1_700_000_000_123, 200, 77));

@@ -160,13 +160,14 @@ impl Core {
                 })
                 .await
                 .map_err(|_| NotHeard::Unreadable)??;
+                // Kept before it is in force: what has decided once is what decides after a restart.
+                if let Err(cause) = files::write_private(&self.file, &bytes) {
+                    tracing::error!(%cause, policy.source = &*self.name, "the policies cannot be kept on disk");
+                }
                 let version = current.version;
                 self.current.store(Some(Arc::new(current)));
                 self.hear();
                 tracing::info!(policy.source = &*self.name, policy.version = version, "policies are in force");
-                if let Err(cause) = files::write_private(&self.file, &bytes) {
-                    tracing::error!(%cause, policy.source = &*self.name, "the policies cannot be kept on disk");
-                }
                 Ok(true)
             }
             status => Err(NotHeard::Status(status.as_u16())),

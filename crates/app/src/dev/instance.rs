@@ -60,7 +60,7 @@ impl Instance {
     /// The sample's application has a name here and another one at the identity system.
     pub fn client_id(&self, client: &str) -> String {
         let plain = !client.contains(['/', '\\']) && !client.starts_with('.');
-        let kept = plain.then(|| self.secret(&format!("secrets/{client}.id")).ok().flatten()).flatten();
+        let kept = plain.then(|| self.secret(&format!("{client}.id")).ok().flatten()).flatten();
         kept.map_or_else(|| client.to_owned(), |id| id.expose().clone())
     }
 

@@ -182,7 +182,7 @@ pub async fn application(
         None => make(management, &organisation).await.map_err(refused)?,
     };
     let client = registered(management, &id).await?;
-    let (name, secret) = (format!("secrets/{}.id", sample::CLIENT), format!("secrets/{}.secret", sample::CLIENT));
+    let (name, secret) = (format!("{}.id", sample::CLIENT), format!("secrets/{}.secret", sample::CLIENT));
     if folder.kept(&name)?.is_none_or(|kept| *kept.expose() != client) {
         let taken = take(management, &id).await.map_err(refused)?.context("the secret of the sample application")?;
         sample::describe(identity, &client).await?;

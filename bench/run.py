@@ -281,9 +281,38 @@ spec: { client: CLIENT, plan: large }
 """
 
 
-def cardea_gateway(bench, upstream_port, dev, log, metered=False):
+# Twenty that are all looked at for each call: one permits, and no condition of the others is true.
+POLICIES = """@id("clients-call")
+permit (principal, action == Action::"call", resource);
+""" + "".join(f"""
+@id("shut-{number}")
+forbid (principal, action == Action::"call", resource)
+when {{ context has network && context.network has address && context.network.address.isInRange(ip("192.0.2.{number}/32")) }};
+""" for number in range(1, 20))
+
+POLICY_TEST = """tests:
+- name: a client calls
+  question:
+    subject: { type: client, id: anybody }
+    action: { name: call }
+    resource: { type: operation, id: orders/all }
+  expect: allow
+"""
+
+
+def publish_policies(bench):
+    folder = bench.folder / "policies"
+    folder.mkdir()
+    (folder / "bench.cedar").write_text(POLICIES)
+    (folder / "tests.yaml").write_text(POLICY_TEST)
+    done = subprocess.run([bench.binary, "policy", "publish", folder, "--data", bench.folder / "dev"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"the policies are refused:\n{done.stdout}{done.stderr}")
+
+
+def cardea_gateway(bench, upstream_port, dev, log, metered=False, policies=False):
     """The gateway in a process of its own, so that it alone is charged."""
-    folder = bench.folder / f"gateway-{log}-{metered}"
+    folder = bench.folder / f"gateway-{log}-{metered}-{policies}"
     (folder / "resources").mkdir(parents=True)
     secret = folder / "introspection.secret"
     secret.write_text(dev["introspection"]["client_secret"])
@@ -292,6 +321,9 @@ def cardea_gateway(bench, upstream_port, dev, log, metered=False):
     admin = folder / "admin.token"
     admin.write_text("cad_" + os.urandom(24).hex())
     admin.chmod(0o600)
+    caller = folder / "caller.secret"
+    caller.write_text(dev["entitlement"]["callers"]["gateway"])
+    caller.chmod(0o600)
     (folder / "resources/bench.yaml").write_text(f"""kind: Issuer
 name: main
 spec: {{ issuer: "{dev['issuer']}", introspection: {{ as: {dev['introspection']['client_id']}, secret: "file:{secret}", revocations: {{ maxLag: 5s }} }} }}
@@ -306,8 +338,12 @@ spec: {{ upstream: api, audience: "{dev['sample']['audience']}"{", api: orders" 
 ---
 kind: Route
 name: all
-spec: {{ match: {{ path: "/{{rest...}}" }}, service: api, auth: {{ issuer: main, scopes: [{dev['sample']['scope']}] }} }}
-""" + (METERED.replace("CLIENT", dev["sample"]["client_id"]) if metered else ""))
+spec: {{ match: {{ path: "/{{rest...}}" }}, service: api, auth: {{ issuer: main, scopes: [{dev['sample']['scope']}] }}{", policy: { source: central }" if policies else ""} }}
+""" + (f"""---
+kind: PolicySource
+name: central
+spec: {{ snapshot: {{ url: "{dev['entitlement']['url']}", secret: "file:{caller}" }} }}
+""" if policies else "") + (METERED.replace("CLIENT", dev["sample"]["client_id"]) if metered else ""))
     management = ""
     if metered:
         token = folder / "edge.token"
@@ -354,12 +390,14 @@ def prepare(bench):
 
 def hot_phantom_hit(bench, shared, rounds, seconds):
     dev, metadata, token, api = shared
+    publish_policies(bench)
     contenders = {
         "nginx, plain proxy, no security": plain_nginx(bench, api),
         "nginx, phantom flow (auth_request, njs, cached introspection)": phantom_nginx(bench, api, dev, metadata["introspection_endpoint"]),
         "cardea gateway, phantom flow": cardea_gateway(bench, api, dev, "warn"),
         "cardea gateway, phantom flow, with its access log": cardea_gateway(bench, api, dev, "info"),
         "cardea gateway, phantom flow, with plan, quota and usage record": cardea_gateway(bench, api, dev, "warn", metered=True),
+        "cardea gateway, phantom flow, with plan, quota, usage record and 20 policies": cardea_gateway(bench, api, dev, "warn", metered=True, policies=True),
     }
 
     for name, (_, port) in contenders.items():

@@ -91,7 +91,7 @@ fn the_project_speaks_of_the_product() {
     assert_none("no file of the project says these", &findings);
 }
 
-/// `/net/work/` inside a longer path or address is not the machine's folder.
+/// The same name inside a longer path or address is not the folder of a machine.
 fn is_said(line: &str, word: &str) -> bool {
     line.match_indices(word)
         .any(|(at, _)| !word.starts_with('/') || !line[..at].ends_with(|c: char| c.is_alphanumeric()))

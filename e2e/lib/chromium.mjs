@@ -50,6 +50,11 @@ export async function accessibility(page, { forcedColors } = {}) {
   return violations.flatMap((violation) => violation.nodes.map((node) => `${violation.id}: ${node.html} ${node.any.map((one) => one.message).join('; ')}`));
 }
 
+/** Waits until the page says so: what a click brings is not there at once. */
+export function says(page, pattern, where = 'main') {
+  return page.locator(where).filter({ hasText: pattern }).first().waitFor();
+}
+
 /** Whether the page must be scrolled sideways, which nobody wants at 320 px. */
 export function overflows(page) {
   return page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);

@@ -72,6 +72,7 @@ fn record(gateway: &str, number: u64, now: i64) -> UsageRecord {
         reason: (outcome == Outcome::Refused).then(|| "quota_exceeded".to_owned()),
         units: u32::from(outcome == Outcome::Served),
         micros: 1_000,
+        way: None,
     }
 }
 

@@ -48,6 +48,46 @@ pub struct UsageRecord {
     pub units: u32,
     /// From the head of the request to the head of the answer.
     pub micros: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<Box<Way>>,
+}
+
+/// How the call went through the gateway's steps, as far as it came. Times are nanoseconds from the head of the
+/// request to the end of the step. Nothing is counted or paid by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Way {
+    /// It was known who calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identified_ns: Option<u64>,
+    /// The plan had room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted_ns: Option<u64>,
+    /// Scopes, claims and policies allowed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permitted_ns: Option<u64>,
+    /// How the token was found: `hit`, `miss`, `negative`, `junk`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The last six characters of an opaque token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_end: Option<String>,
+    /// What the token was issued under, if the authority says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Calls that were left at this moment, after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_left: Option<u64>,
+    /// What policies said, and the ids of those that decided, with a space between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies: Option<String>,
+    /// Why it would have been refused, had plan or policy been enforced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadowed: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -57,13 +57,16 @@ async fn steps(
 
     // Who asks. It may wait for the token service.
     let identified = token::identify(cleared, head, exchange).await?;
+    exchange.steps.identified = exchange.lap();
 
     // Whether their plan has room. Before rights are judged, which may cost more.
     let admitted = limits::admit(live, identified, exchange)?;
+    exchange.steps.admitted = exchange.lap();
 
     // Whether they may. On every request, from facts; nothing here is remembered. It may wait for a decision
     // point, where one is asked.
     let permit = authorize::authorize(admitted, head, exchange).await?;
+    exchange.steps.permitted = exchange.lap();
 
     Ok(forward::prepare(permit, head, exchange))
 }

@@ -48,6 +48,16 @@ pub(crate) async fn identify<'a>(
     Ok(Identified { route, path, facts })
 }
 
+/// The last characters of an opaque token, by which a person knows it again: of one of ours they are the checksum.
+/// Of a short one there would not be enough left to guess.
+fn end_of(token: &str) -> Option<[u8; 6]> {
+    let token = token.as_bytes();
+    if token.len() < 32 || memchr::memchr(b'.', token).is_some() {
+        return None;
+    }
+    token.last_chunk().copied()
+}
+
 async fn ask(protection: &Protection, head: &Head<'_>, exchange: &mut Exchange) -> Result<Arc<Facts>, Stop> {
     let invalid = |deny: Deny, challenge: &HeaderValue| Stop::Deny(deny, Some(challenge.clone()));
     let challenges = &protection.challenges;
@@ -59,8 +69,13 @@ async fn ask(protection: &Protection, head: &Head<'_>, exchange: &mut Exchange) 
     };
     let (facts, how) = protection.authority.facts(token, &protection.audience).await;
     exchange.token_cache = Some(how);
+    // What is junk was never asked about, and may be anything.
+    if !matches!(facts, Err(NoFacts::Junk)) {
+        exchange.steps.token_end = end_of(token);
+    }
     match facts {
         Ok(facts) => {
+            exchange.steps.grant.clone_from(&facts.grant);
             exchange.client_id.clone_from(&facts.client_id);
             exchange.subject.clone_from(&facts.subject);
             Ok(facts)

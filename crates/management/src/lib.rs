@@ -55,6 +55,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 31, name: "applications", sql: include_str!("../migrations/0031_applications.sql") },
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
     Migration { version: 41, name: "try it", sql: include_str!("../migrations/0041_try_it.sql") },
+    Migration { version: 42, name: "ways", sql: include_str!("../migrations/0042_ways.sql") },
 ];
 
 /// The organisation that publishes APIs.

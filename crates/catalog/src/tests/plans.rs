@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{SKETCH, resources};
 use crate::published::{Document, Published, PublishedSubscription};
-use crate::usage::{Outcome, Total, UsageAnswer, UsageBatch, UsageRecord};
+use crate::usage::{Outcome, Total, UsageAnswer, UsageBatch, UsageRecord, Way};
 use crate::{Fault, PlanSpec, Snapshot};
 
 const PLANS: &str = r#"---
@@ -197,6 +197,7 @@ fn usage_is_read_back() {
         reason: None,
         units: 1,
         micros: 250,
+        way: Some(Box::new(Way { token: Some("hit".into()), identified_ns: Some(700), ..Way::default() })),
     };
     let batch = UsageBatch {
         gateway: "g".into(),
@@ -211,6 +212,7 @@ fn usage_is_read_back() {
 
     assert_eq!(json["records"][0]["outcome"], "served");
     assert_eq!(json["records"][0].get("plan"), None);
+    assert_eq!(json["records"][0]["way"], serde_json::json!({"token": "hit", "identifiedNs": 700}));
     assert_eq!(serde_json::from_value::<UsageBatch>(json).unwrap(), batch);
     let totals = vec![Total { subscription: "s1".into(), window: 0, used: 4 }];
     let answer = UsageAnswer { next: 10, totals, cursor: 4 };

@@ -70,11 +70,28 @@ pub struct Exchange {
     pub parts: Option<HeaderValue>,
     /// How the token was found: `hit`, `miss`, `negative`, …
     pub token_cache: Option<&'static str>,
+    pub steps: Steps,
     /// What the log says of the request.
     pub request: Option<Box<RequestLine>>,
     /// Added to whatever answer is sent, also to the engine's own (a 502 must be readable for scripts
     /// of an allowed origin as well).
     pub answer_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What the pipeline's steps took and found, for the record of usage. Nothing is decided by it.
+#[derive(Debug, Default)]
+pub struct Steps {
+    /// From the head of the request to the end of the step, where it was come to.
+    pub identified: Option<Duration>,
+    pub admitted: Option<Duration>,
+    pub permitted: Option<Duration>,
+    /// The last characters of an opaque token.
+    pub token_end: Option<[u8; 6]>,
+    /// What the token was issued under.
+    pub grant: Option<Arc<str>>,
+    /// Calls that the plan still had room for.
+    pub rate_left: Option<u64>,
+    pub quota_left: Option<u64>,
 }
 
 /// The request as logs and metrics know it; never the query, which may hold what is secret.
@@ -110,9 +127,15 @@ impl Exchange {
             denied: None,
             parts: None,
             token_cache: None,
+            steps: Steps::default(),
             request: None,
             answer_headers: Vec::new(),
         }
+    }
+
+    /// The time until now, where a record of the call is kept: other requests do not pay for the clock.
+    pub fn lap(&self) -> Option<Duration> {
+        self.api.as_ref().map(|_| self.started.elapsed())
     }
 
     /// Puts what is to be on every answer of this exchange onto one that the engine makes itself.

@@ -33,7 +33,7 @@ mod tls;
 pub(crate) use date::imf_fixdate;
 pub(crate) use exchange::remove_secret;
 pub use exchange::{
-    Calls, Compose, Composed, Decision, Exchange, Forward, Means, Outbound, Outcome, Pipeline, RequestLine, Work,
+    Calls, Compose, Composed, Decision, Exchange, Forward, Means, Outbound, Outcome, Pipeline, RequestLine, Steps, Work,
 };
 pub use head::{Head, Headers, Repeated, Scheme};
 pub use limits::Limits;

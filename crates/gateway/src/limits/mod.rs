@@ -161,6 +161,7 @@ impl Limited {
             }
             fields::Item { left: taken.left, within_s }
         });
+        exchange.steps.quota_left = counted.map(|counted| counted.left);
         if !terms.enforced {
             exchange.shadowed = refused.as_ref().map(Deny::slug);
             return Ok(());
@@ -169,6 +170,7 @@ impl Limited {
             let left = rated.unwrap_or_else(|left| left);
             fields::Item { left: left.remaining, within_s: left.wait_s }
         });
+        exchange.steps.rate_left = rated.map(|rated| rated.left);
         fields::tell(exchange, terms.policy(length_s), rated, counted);
         match refused {
             Some(deny) => Err(deny.into()),

@@ -25,6 +25,8 @@ pub(crate) struct Facts {
     pub scopes: Box<[Box<str>]>,
     pub client_id: Option<Arc<str>>,
     pub subject: Option<Arc<str>>,
+    /// What the token was issued under, where the authority says so.
+    pub grant: Option<Arc<str>>,
     /// After this the facts are history, however long they might have been kept.
     pub expires: Option<Time>,
     /// As policies see the caller: for the policies and the action that asked last.
@@ -63,6 +65,7 @@ impl Facts {
             scopes: scopes(&claims),
             client_id: client_id.map(Arc::from),
             subject: text("sub").map(Arc::from),
+            grant: text("grant_id").map(Arc::from),
             expires: claims.get("exp").and_then(Value::as_i64).map(Time::from_seconds),
             subjects: subjects.into_iter().flatten().collect(),
             claims,

@@ -31,7 +31,7 @@ use crate::edge::Exchange;
 use crate::limits::{Book, Bucket, Rate};
 use crate::management::Management;
 use log::{Health, Log};
-use record::Call;
+use record::{Call, Passed};
 use ship::Shipper;
 
 /// How usage is kept.
@@ -195,6 +195,12 @@ impl Usage {
             outcome,
             reason,
             units: u32::from(outcome == Outcome::Served),
+            way: Passed {
+                steps: &exchange.steps,
+                token: exchange.token_cache,
+                judged: exchange.policy.as_ref(),
+                shadowed: exchange.shadowed,
+            },
             micros: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
         FRAME.with_borrow_mut(|frame| {

@@ -1,8 +1,13 @@
 //! A usage record on the disk: length, checksum, then the fields in a fixed order. What does not bear its
 //! checksum is where the log ends.
 
+use std::time::Duration;
+
 use base::Time;
-use catalog::usage::{Outcome, UsageRecord};
+use catalog::usage::{Outcome, UsageRecord, Way};
+
+use crate::edge::Steps;
+use crate::policy::{Judged, Policies};
 
 /// A call to be written, borrowed from its exchange.
 #[derive(Debug)]
@@ -20,6 +25,16 @@ pub(crate) struct Call<'a> {
     pub reason: Option<&'a str>,
     pub units: u32,
     pub micros: u64,
+    pub way: Passed<'a>,
+}
+
+/// How it passed the steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passed<'a> {
+    pub steps: &'a Steps,
+    pub token: Option<&'static str>,
+    pub judged: Option<&'a Judged>,
+    pub shadowed: Option<&'static str>,
 }
 
 const VERSION: u8 = 1;
@@ -29,6 +44,11 @@ const HEAD: usize = 6;
 /// Names are shorter; a `client_id` that is not is cut, so that a record stays small.
 const LONGEST: usize = 1024;
 const NONE: u16 = u16::MAX;
+/// What follows the fields is the way. An older program reads no further than the fields, and a record that it wrote
+/// ends there.
+const WAY: u8 = 1;
+/// Of the ids of policies together.
+const MOST_IDS: usize = 200;
 
 /// Appends a frame.
 pub(super) fn encode(call: &Call<'_>, out: &mut Vec<u8>) {
@@ -49,7 +69,61 @@ pub(super) fn encode(call: &Call<'_>, out: &mut Vec<u8>) {
         for text in [call.client, call.subscription, call.plan, call.reason] {
             put(out, text);
         }
+        put_way(&call.way, out);
     });
+}
+
+fn put_way(way: &Passed<'_>, out: &mut Vec<u8>) {
+    out.push(WAY);
+    let steps = way.steps;
+    let nanos = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    for number in
+        [nanos(steps.identified), nanos(steps.admitted), nanos(steps.permitted), steps.rate_left, steps.quota_left]
+    {
+        put_number(out, number);
+    }
+    let token_end = steps.token_end.as_ref().and_then(|end| std::str::from_utf8(end).ok());
+    let verdict = way.judged.map(|judged| judged.verdict);
+    for text in [way.token, token_end, steps.grant.as_deref(), verdict, way.shadowed] {
+        put(out, text);
+    }
+    match way.judged.map(|judged| &judged.policies) {
+        Some(Policies::Own(policies)) => put_ids(out, policies.iter().map(|info| info.id.as_str())),
+        Some(Policies::Told(ids)) => put_ids(out, ids.iter().map(String::as_str)),
+        None => put(out, None),
+    }
+}
+
+/// As many as there is room for, with a space between: put together where they are wanted, not before.
+fn put_ids<'a>(out: &mut Vec<u8>, ids: impl Iterator<Item = &'a str>) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    let begin = out.len();
+    for id in ids {
+        let space = usize::from(out.len() > begin);
+        if out.len().saturating_sub(begin).saturating_add(space).saturating_add(id.len()) > MOST_IDS {
+            break;
+        }
+        out.extend(std::iter::repeat_n(b' ', space));
+        out.extend_from_slice(id.as_bytes());
+    }
+    let length = u16::try_from(out.len().saturating_sub(begin)).unwrap_or(0);
+    if let Some(head) = out.get_mut(at..begin) {
+        head.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+/// One more than the number, seven bits in each byte, the low ones first; 0: there is none.
+fn put_number(out: &mut Vec<u8>, number: Option<u64>) {
+    let mut rest = number.map_or(0, |number| number.saturating_add(1));
+    loop {
+        let [low, ..] = rest.to_le_bytes();
+        rest >>= 7;
+        if rest == 0 {
+            return out.push(low & 0x7f);
+        }
+        out.push(low | 0x80);
+    }
 }
 
 pub(super) fn encode_nothing(bytes: u16, out: &mut Vec<u8>) {
@@ -129,6 +203,18 @@ impl Reader<'_> {
         self.0 = rest;
         Some(Some(String::from_utf8(text.to_vec()).ok()?))
     }
+
+    fn number(&mut self) -> Option<Option<u64>> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let [byte] = self.take()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(number.checked_sub(1));
+            }
+        }
+        None
+    }
 }
 
 fn fields(bytes: &[u8]) -> Option<UsageRecord> {
@@ -144,7 +230,7 @@ fn fields(bytes: &[u8]) -> Option<UsageRecord> {
     let units = u32::from_le_bytes(reader.take()?);
     let at = i64::from_le_bytes(reader.take()?);
     let micros = u64::from_le_bytes(reader.take()?);
-    Some(UsageRecord {
+    let mut record = UsageRecord {
         at,
         status,
         outcome,
@@ -158,5 +244,26 @@ fn fields(bytes: &[u8]) -> Option<UsageRecord> {
         subscription: reader.text()?,
         plan: reader.text()?,
         reason: reader.text()?,
+        way: None,
+    };
+    // A way that cannot be read is none: what is counted stands before it.
+    record.way = way(&mut reader).map(Box::new);
+    Some(record)
+}
+
+fn way(reader: &mut Reader<'_>) -> Option<Way> {
+    let [WAY] = reader.take()? else { return None };
+    Some(Way {
+        identified_ns: reader.number()?,
+        admitted_ns: reader.number()?,
+        permitted_ns: reader.number()?,
+        rate_left: reader.number()?,
+        quota_left: reader.number()?,
+        token: reader.text()?,
+        token_end: reader.text()?,
+        grant: reader.text()?,
+        verdict: reader.text()?,
+        shadowed: reader.text()?,
+        policies: reader.text()?,
     })
 }

@@ -13,12 +13,14 @@ use tempfile::TempDir;
 use testkit::ManualClock;
 
 use super::log::{Log, Marks};
-use super::record::{Call, Frame, decode, encode, encode_nothing};
+use super::record::{Call, Frame, Passed, decode, encode, encode_nothing};
 use super::ship::{Shipper, ship_all};
 use super::state::{State, StateFile};
 use super::{OnFailure, Usage, UsageConfig};
+use crate::edge::Steps;
 use crate::limits::Book;
 use crate::management::{Management, ManagementConfig};
+use crate::policy::{Judged, Policies};
 use crate::tests::house::{House, RESOURCES, TOKEN, jwt_answer};
 use crate::tests::ledger::{Fate, Ledger};
 
@@ -55,8 +57,11 @@ fn call(id: &str) -> Call<'_> {
         reason: None,
         units: 1,
         micros: 77,
+        way: Passed { steps: &NO_STEPS, token: None, judged: None, shadowed: None },
     }
 }
+
+static NO_STEPS: std::sync::LazyLock<Steps> = std::sync::LazyLock::new(Steps::default);
 
 fn frame(id: &str) -> Vec<u8> {
     let mut frame = Vec::new();
@@ -99,6 +104,64 @@ proptest! {
     #[test]
     fn any_bytes_are_taken_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         decode(&bytes);
+    }
+}
+
+#[test]
+fn the_way_of_a_call_is_read_as_it_was_written() {
+    let steps = Steps {
+        identified: Some(Duration::from_nanos(0)),
+        admitted: Some(Duration::from_micros(300)),
+        permitted: Some(Duration::MAX),
+        token_end: Some(*b"aB3-_z"),
+        grant: Some("grant-1".into()),
+        rate_left: Some(0),
+        quota_left: Some(u64::MAX - 1),
+    };
+    let ids = (0..100).map(|id| format!("policy-{id:03}")).collect();
+    let judged = Judged { verdict: "permitted", policies: Policies::Told(ids), version: 3 };
+    let way = Passed { steps: &steps, token: Some("miss"), judged: Some(&judged), shadowed: Some("rate_limited") };
+    let mut bytes = Vec::new();
+    encode(&Call { way, ..call("r1") }, &mut bytes);
+
+    let Frame::Record(record, _) = decode(&bytes) else { panic!() };
+    let way = record.way.unwrap();
+    assert_eq!((way.identified_ns, way.admitted_ns), (Some(0), Some(300_000)));
+    assert!(way.permitted_ns.unwrap() > 1 << 62, "what is more than it can hold is its most");
+    assert_eq!((way.token_end.as_deref(), way.grant.as_deref()), (Some("aB3-_z"), Some("grant-1")));
+    assert_eq!((way.rate_left, way.quota_left), (Some(0), Some(u64::MAX - 1)));
+    assert_eq!((way.token.as_deref(), way.shadowed.as_deref()), (Some("miss"), Some("rate_limited")));
+    assert_eq!(way.verdict.as_deref(), Some("permitted"));
+    let policies = way.policies.unwrap();
+    assert!(policies.starts_with("policy-000 policy-001 ") && policies.len() <= 200, "{policies}");
+}
+
+/// A frame as the program before wrote it, or as one after may: payload and checksum.
+fn framed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = u16::try_from(payload.len()).unwrap().to_le_bytes().to_vec();
+    frame.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[test]
+fn records_of_other_versions_of_the_program_count_all_the_same() {
+    // Written by the version that knew no ways.
+    let old = "01 01ad01 00000000 7b68e5cf8b010000 4d00000000000000 0200 7231 0600 6f7264657273 0400 6c697374 0300 474554 \
+               0400 73686f70 0200 7331 ffff 0e00 71756f74615f6578636565646564";
+    let digits: String = old.split_whitespace().collect();
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    let old: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+    let later = [&old[..], &[9, 9, 9, 9]].concat();
+    let torn = [&old[..], &[1, 0xff]].concat();
+
+    for payload in [old, later, torn] {
+        let frame = framed(&payload);
+        let Frame::Record(record, taken) = decode(&frame) else { panic!("{payload:?}") };
+        assert_eq!(taken, frame.len());
+        assert_eq!((record.id.as_str(), record.status, record.micros, record.at), ("r1", 429, 77, 1_700_000_000_123));
+        assert_eq!((record.client.as_deref(), record.reason.as_deref()), (Some("shop"), Some("quota_exceeded")));
+        assert_eq!(record.way, None);
     }
 }
 

@@ -4,6 +4,7 @@ use ::http::{HeaderValue, header};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use base::Time;
+use catalog::usage::Way;
 use serde_json::{Value, json};
 
 use super::store;
@@ -36,6 +37,8 @@ pub struct Call {
     pub reason: Option<String>,
     pub units: i64,
     pub micros: i64,
+    /// How it went through the gateway's steps, where the gateway has told.
+    pub way: Option<Way>,
 }
 
 /// Whose calls.

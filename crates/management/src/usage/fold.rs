@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base::Time;
 use catalog::Window;
-use catalog::usage::UsageRecord;
+use catalog::usage::{UsageRecord, Way};
 
 use super::number;
 
@@ -34,6 +34,8 @@ pub(super) struct Known<'a> {
     pub reason: Option<Cow<'a, str>>,
     pub organisation: Option<Arc<str>>,
     pub micros: i64,
+    /// As JSON.
+    pub way: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,6 +96,7 @@ impl<'a> Known<'a> {
             reason: record.reason.as_deref().map(clean),
             organisation: owner.cloned(),
             micros: number(record.micros).min(DAY * 1000),
+            way: record.way.as_deref().and_then(|way| serde_json::to_string(&cleaned(way)).ok()),
         }
     }
 
@@ -162,6 +165,19 @@ impl<'a> Folds<'a> {
             units: super::unsigned(sums.units),
         };
         counts.into_iter().map(count).collect()
+    }
+}
+
+fn cleaned(way: &Way) -> Way {
+    let text = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
+    Way {
+        token: text(&way.token),
+        token_end: text(&way.token_end),
+        grant: text(&way.grant),
+        verdict: text(&way.verdict),
+        policies: text(&way.policies),
+        shadowed: text(&way.shadowed),
+        ..*way
     }
 }
 

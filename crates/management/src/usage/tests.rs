@@ -50,6 +50,7 @@ pub fn record(id: &str, at: Time, subscription: Option<&str>, outcome: Outcome) 
         reason: refused.then(|| "quota_exceeded".to_owned()),
         units: u32::from(outcome == Outcome::Served),
         micros: 1_500,
+        way: None,
     }
 }
 

@@ -12,7 +12,7 @@ macro_rules! calls {
     ($rest:literal) => {
         concat!(
             "SELECT seq, gateway, number, request_id, at, received_at, api, operation, method, client, subscription,
-                plan, organisation, status, outcome, reason, units, micros FROM usage_events WHERE ",
+                plan, organisation, status, outcome, reason, units, micros, way FROM usage_events WHERE ",
             $rest
         )
     };
@@ -145,5 +145,6 @@ fn call(row: &Row) -> Result<Call, Refused> {
         reason: row.opt_string("reason")?,
         units: row.int("units")?,
         micros: row.int("micros")?,
+        way: row.opt_string("way")?.and_then(|way| serde_json::from_str(&way).ok()),
     })
 }

@@ -23,8 +23,8 @@ const WINDOWS_KEPT: Duration = Duration::from_secs(40 * 86_400);
 
 static EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
     let head = "INSERT INTO usage_events (seq, gateway, number, request_id, at, received_at, api, operation, method,
-        client, subscription, plan, organisation, status, outcome, reason, units, micros) VALUES";
-    Bulk::new(head, 18, "")
+        client, subscription, plan, organisation, status, outcome, reason, units, micros, way) VALUES";
+    Bulk::new(head, 19, "")
 });
 
 static HOURS: LazyLock<Bulk> = LazyLock::new(|| {
@@ -105,7 +105,7 @@ pub(in crate::usage) async fn append(
     first_seq: i64,
     records: &[Known<'_>],
 ) -> Result<(), Refused> {
-    let mut values = Vec::with_capacity(records.len() * 18);
+    let mut values = Vec::with_capacity(records.len() * 19);
     for (at, one) in (0_i64..).zip(records) {
         values.extend(params![
             first_seq.saturating_add(at),
@@ -125,7 +125,8 @@ pub(in crate::usage) async fn append(
             one.record.outcome.as_str(),
             one.reason.as_deref(),
             one.record.units,
-            one.micros
+            one.micros,
+            one.way.as_deref()
         ]);
     }
     Ok(EVENTS.run(&mut cx.tx, &values).await?)

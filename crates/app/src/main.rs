@@ -9,6 +9,7 @@ mod environment;
 mod exit;
 mod handover;
 mod logs;
+mod memory;
 mod net;
 mod ops;
 mod out;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::environment;
 use crate::handover;
+use crate::memory;
 use crate::net;
 use crate::ops::{self, Ops};
 use crate::wire::{self, Roles};
@@ -193,13 +194,17 @@ impl Process {
 
     /// Runs until a signal says stop. SIGHUP and `cardea reload` read resources and certificates again.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut tidying = tokio::time::interval(memory::EVERY);
+        tidying.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let order = tokio::select! {
                 order = self.signals.next() => order,
                 Some(command) = self.commands.recv() => Order::Command(command),
+                _ = tidying.tick() => Order::GiveBack,
             };
             match order {
                 Order::Stop => break,
+                Order::GiveBack => memory::give_back(),
                 Order::Command(ops::Command::Reload) => {
                     if let Err(error) = self.roles.reload().await {
                         tracing::error!(cause = %error, "the reload was refused; the old configuration goes on serving");
@@ -261,6 +266,7 @@ impl Process {
 
 enum Order {
     Stop,
+    GiveBack,
     Command(ops::Command),
 }
 

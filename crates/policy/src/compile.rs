@@ -106,11 +106,11 @@ impl PolicySet {
         }
         let warnings = validate(&schema, source, &read)?;
         let mut literals = Literals::default();
-        let sliced = read.policies.values().map(|compiled| {
-            let program = quick::program(&compiled.policy, &compiled.info, &shapes, &mut literals);
-            (&compiled.policy, program.map(Arc::new))
-        });
-        let sliced: Vec<_> = sliced.collect();
+        let of = |compiled: &Compiled| quick::program(&compiled.policy, &compiled.info, &shapes, &mut literals);
+        let mut programs: Vec<_> = read.policies.values().map(of).collect();
+        quick::share(&mut programs);
+        let policies = read.policies.values().map(|compiled| &compiled.policy);
+        let sliced: Vec<_> = policies.zip(programs.into_iter().map(|program| program.map(Arc::new))).collect();
         let slices = Slices::new(&schema, &shapes, &mut literals, &sliced)
             .map_err(|error| Faults(vec![Fault::of_file("policies", error)]))?;
         let (authorizer, number) = (Authorizer::new(), next_number());

@@ -31,7 +31,7 @@ pub(crate) struct Slice {
     pub at: HashMap<EntityUid, PolicySet>,
     /// All of them, in order of their ids, for explanations.
     pub ids: Vec<PolicyId>,
-    pub quick: Quick,
+    pub quick: Arc<Quick>,
 }
 
 /// The scope of a policy at one side: the type and the entity it is bound to.
@@ -78,6 +78,12 @@ impl Slices {
         Ok(slices)
     }
 
+    /// What quick decisions about this type of resource walk, by the type of the principal.
+    pub fn quick_of(&self, action: &EntityUid, resource: &EntityTypeName) -> Vec<(EntityTypeName, Arc<Quick>)> {
+        let places = self.places.get(action).into_iter().flatten().filter(|((_, to), _)| to == resource);
+        places.map(|((from, _), slice)| (from.clone(), Arc::clone(&slice.quick))).collect()
+    }
+
     /// Of every pair of types.
     pub fn of_action(&self, action: &EntityUid) -> impl Iterator<Item = &Slice> + Clone {
         self.places.get(action).into_iter().flat_map(|places| places.values())
@@ -94,9 +100,10 @@ impl Slice {
         literals: &mut Literals,
     ) -> Result<Self, String> {
         let mut slice = Self::default();
+        let mut quick = Quick::default();
         let mut ids = BTreeMap::new();
         for (policy, anchor, program) in policies {
-            slice.quick.put(anchor.map(|anchor| literals.number(anchor)), program.as_ref());
+            quick.put(anchor.map(|anchor| literals.number(anchor)), program.as_ref());
             let set = match anchor {
                 Some(anchor) => slice.at.entry(anchor.clone()).or_default(),
                 None => &mut slice.anywhere,
@@ -105,6 +112,7 @@ impl Slice {
             ids.insert(policy.id().clone(), ());
         }
         slice.ids = ids.into_keys().collect();
+        slice.quick = Arc::new(quick);
         Ok(slice)
     }
 }

@@ -16,13 +16,13 @@ pub(crate) enum Value {
     Range(Range),
     Entity(EntityUid),
     Set(Arc<[Value]>),
-    Record(Arc<Members>),
+    Record(Arc<[(u32, Value)]>),
 }
 
 /// Names are numbers of [`Symbols`]; each is there once.
 pub(crate) type Members = Vec<(u32, Value)>;
 
-pub(crate) fn member(members: &Members, name: u32) -> Option<&Value> {
+pub(crate) fn member(members: &[(u32, Value)], name: u32) -> Option<&Value> {
     members.iter().find(|(one, _)| *one == name).map(|(_, value)| value)
 }
 
@@ -76,9 +76,8 @@ impl Range {
         self.address.is_multicast() && self.bits >= if self.is_v4() { 4 } else { 8 }
     }
 
-    /// Whether all of it lies in the other one.
-    pub fn is_in(self, other: Self) -> bool {
-        self.is_v4() == other.is_v4() && other.first() <= self.first() && self.last() <= other.last()
+    pub fn bounds(self) -> Bounds {
+        Bounds { v4: self.is_v4(), first: self.first(), last: self.last() }
     }
 
     fn host_mask(self) -> u128 {
@@ -100,6 +99,21 @@ impl Range {
 
     fn last(self) -> u128 {
         self.number() | self.host_mask()
+    }
+}
+
+/// The first and the last address of a range.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    v4: bool,
+    first: u128,
+    last: u128,
+}
+
+impl Bounds {
+    /// Whether all of it lies in the other one.
+    pub fn is_in(&self, other: &Self) -> bool {
+        self.v4 == other.v4 && other.first <= self.first && self.last <= other.last
     }
 }
 
@@ -126,6 +140,6 @@ impl Value {
     }
 }
 
-pub(crate) fn expressions(members: &Members, symbols: &Symbols) -> Vec<(String, RestrictedExpression)> {
+pub(crate) fn expressions(members: &[(u32, Value)], symbols: &Symbols) -> Vec<(String, RestrictedExpression)> {
     members.iter().map(|(name, value)| (symbols.name(*name).to_owned(), value.expression(symbols))).collect()
 }

@@ -2,26 +2,31 @@
 //! and says it in its own words.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use cedar_policy::EntityUid;
 
-use super::Thing;
-use super::expr::{Expr, Piece, Program, Scope, Test};
+use super::expr::{Condition, Expr, Piece, Program, Scope, Test};
+use super::{Literals, Thing};
 use crate::directory::Directory;
-use crate::value::{Members, Value, member};
+use crate::value::{Bounds, Range, Value, member};
 
 /// Cedar is to be asked.
 #[derive(Debug)]
 pub(crate) struct Unsure;
 
 pub(crate) struct Walk<'a> {
-    pub principal: &'a Arc<Thing>,
-    pub resource: &'a Arc<Thing>,
+    principal: &'a Arc<Thing>,
+    resource: &'a Arc<Thing>,
     /// Of the caller, and of this call; a name is in one of them at most.
-    pub context: [&'a Members; 2],
-    pub directory: &'a Directory,
-    pub literals: &'a super::literals::Literals,
+    context: [&'a [(u32, Value)]; 2],
+    directory: &'a Directory,
+    literals: &'a Literals,
+    /// Of the conditions that policies share: those that were looked at, and of these the ones that hold.
+    seen: Cell<(u64, u64)>,
+    /// The range that was compared last: mostly the caller's address, again and again.
+    ranged: Cell<Option<(&'a Value, Bounds)>>,
 }
 
 /// A value, or an entity that the question has gathered.
@@ -102,16 +107,88 @@ fn subset(one: &[Value], other: &[Value]) -> bool {
 }
 
 impl<'a> Walk<'a> {
+    pub fn new(
+        [principal, resource]: [&'a Arc<Thing>; 2],
+        context: [&'a [(u32, Value)]; 2],
+        directory: &'a Directory,
+        literals: &'a Literals,
+    ) -> Self {
+        Self { principal, resource, context, directory, literals, seen: Cell::new((0, 0)), ranged: Cell::new(None) }
+    }
+
     pub fn applies(&self, program: &'a Program) -> Result<bool, Unsure> {
         if !fits(&program.principal, self.principal) || !fits(&program.resource, self.resource) {
             return Ok(false);
         }
         for condition in &program.conditions {
-            if !self.eval(condition)?.is_true()? {
+            if !self.holds_once(condition)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn holds_once(&self, condition: &'a Condition) -> Result<bool, Unsure> {
+        let bit = condition.shared;
+        let (seen, holding) = self.seen.get();
+        if seen & bit != 0 {
+            return Ok(holding & bit != 0);
+        }
+        let holds = self.holds(&condition.expr)?;
+        self.seen.set((seen | bit, if holds { holding | bit } else { holding }));
+        Ok(holds)
+    }
+
+    /// What is true or false, without making a value of it.
+    fn holds(&self, expr: &'a Expr) -> Result<bool, Unsure> {
+        Ok(match expr {
+            Expr::ContextHas(name) => self.in_context(*name).is_some(),
+            Expr::Has(of, name) => match self.place(of)? {
+                Some(Value::Record(members)) => member(members, *name).is_some(),
+                _ => self.has(&self.eval(of)?, *name)?,
+            },
+            Expr::Not(one) => !self.holds(one)?,
+            Expr::And(one, other) => self.holds(one)? && self.holds(other)?,
+            Expr::Or(one, other) => self.holds(one)? || self.holds(other)?,
+            Expr::Equal(one, other) => match (self.place(one)?, self.place(other)?) {
+                (Some(one), Some(other)) => same(one, other),
+                _ => self.eval(one)?.equals(&self.eval(other)?),
+            },
+            Expr::Less(one, other) => self.number(one)? < self.number(other)?,
+            Expr::LessEqual(one, other) => self.number(one)? <= self.number(other)?,
+            Expr::In(one, other) => self.within(&self.eval(one)?, &self.eval(other)?)?,
+            Expr::Is(one, kind) => self.eval(one)?.uid().ok_or(Unsure)?.type_name() == kind,
+            Expr::Contains(set, one) => self.contains(set, one)?,
+            Expr::ContainsAll(one, other) => subset(&self.set(other)?, &self.set(one)?),
+            Expr::ContainsAny(one, other) => {
+                let (one, other) = (self.set(one)?, self.set(other)?);
+                other.iter().any(|value| one.iter().any(|twin| same(value, twin)))
+            }
+            Expr::IsEmpty(set) => self.set(set)?.is_empty(),
+            Expr::Like(text, pattern) => self.like(text, pattern)?,
+            Expr::Address(test, one) => {
+                let range = self.range(one)?;
+                match test {
+                    Test::Ipv4 => range.is_v4(),
+                    Test::Ipv6 => !range.is_v4(),
+                    Test::Loopback => range.is_loopback(),
+                    Test::Multicast => range.is_multicast(),
+                }
+            }
+            Expr::InRange(one, others) => {
+                let bounds = self.bounds(one)?;
+                let mut within = false;
+                for other in others {
+                    within |= bounds.is_in(&self.bounds(other)?);
+                }
+                within
+            }
+            Expr::Within(one, others) => {
+                let bounds = self.bounds(one)?;
+                others.iter().any(|other| bounds.is_in(other))
+            }
+            _ => self.eval(expr)?.is_true()?,
+        })
     }
 
     fn eval(&self, expr: &'a Expr) -> Outcome<'a> {
@@ -121,102 +198,99 @@ impl<'a> Walk<'a> {
             Expr::Principal => Found::Thing(self.principal),
             Expr::Resource => Found::Thing(self.resource),
             Expr::Context(name) => Found::Value(Cow::Borrowed(self.in_context(*name).ok_or(Unsure)?)),
-            Expr::ContextHas(name) => truth(self.in_context(*name).is_some()),
             Expr::Member(of, name) => {
                 let of = self.eval(of)?;
                 self.member(of, *name)?.map(Found::Value).ok_or(Unsure)?
             }
-            Expr::Has(of, name) => {
-                let of = self.eval(of)?;
-                truth(self.has(&of, *name)?)
-            }
-            Expr::Not(one) => truth(!self.eval(one)?.is_true()?),
-            Expr::And(one, other) => truth(self.eval(one)?.is_true()? && self.eval(other)?.is_true()?),
-            Expr::Or(one, other) => truth(self.eval(one)?.is_true()? || self.eval(other)?.is_true()?),
             Expr::If(condition, then, or) => {
-                if self.eval(condition)?.is_true()? {
+                if self.holds(condition)? {
                     self.eval(then)?
                 } else {
                     self.eval(or)?
                 }
             }
-            Expr::Equal(one, other) => truth(self.eval(one)?.equals(&self.eval(other)?)),
-            Expr::Less(one, other) => truth(self.eval(one)?.number()? < self.eval(other)?.number()?),
-            Expr::LessEqual(one, other) => truth(self.eval(one)?.number()? <= self.eval(other)?.number()?),
             Expr::Add(one, other) => self.count(one, other, i64::checked_add)?,
             Expr::Subtract(one, other) => self.count(one, other, i64::checked_sub)?,
             Expr::Multiply(one, other) => self.count(one, other, i64::checked_mul)?,
-            Expr::Negate(one) => long(self.eval(one)?.number()?.checked_neg().ok_or(Unsure)?),
-            Expr::In(one, other) => truth(self.within(&self.eval(one)?, &self.eval(other)?)?),
-            Expr::Is(one, kind) => truth(self.eval(one)?.uid().ok_or(Unsure)?.type_name() == kind),
-            Expr::Set(_)
+            Expr::Negate(one) => long(self.number(one)?.checked_neg().ok_or(Unsure)?),
+            Expr::Set(members) => {
+                let values = members.iter().map(|one| Ok(self.eval(one)?.to_value())).collect::<Result<Vec<_>, _>>()?;
+                Found::Value(Cow::Owned(Value::Set(values.into())))
+            }
+            Expr::ContextHas(_)
+            | Expr::Has(..)
+            | Expr::Not(_)
+            | Expr::And(..)
+            | Expr::Or(..)
+            | Expr::Equal(..)
+            | Expr::Less(..)
+            | Expr::LessEqual(..)
+            | Expr::In(..)
+            | Expr::Is(..)
             | Expr::Contains(..)
             | Expr::ContainsAll(..)
             | Expr::ContainsAny(..)
             | Expr::IsEmpty(_)
             | Expr::Like(..)
             | Expr::Address(..)
-            | Expr::InRange(..) => self.special(expr)?,
+            | Expr::InRange(..)
+            | Expr::Within(..) => Found::Value(Cow::Owned(Value::Bool(self.holds(expr)?))),
         })
     }
 
-    fn special(&self, expr: &'a Expr) -> Outcome<'a> {
-        Ok(match expr {
-            Expr::Set(members) => {
-                let values = members.iter().map(|one| Ok(self.eval(one)?.to_value())).collect::<Result<Vec<_>, _>>()?;
-                Found::Value(Cow::Owned(Value::Set(values.into())))
+    /// A value that stands somewhere already; `None` if it has to be made, or is none.
+    fn place(&self, expr: &'a Expr) -> Result<Option<&'a Value>, Unsure> {
+        match expr {
+            Expr::Value(value) => Ok(Some(value)),
+            Expr::Context(name) => self.in_context(*name).map(Some).ok_or(Unsure),
+            Expr::Member(of, name) => {
+                let members = match &**of {
+                    Expr::Principal => &*self.principal.attributes,
+                    Expr::Resource => &*self.resource.attributes,
+                    of => match self.place(of)? {
+                        Some(Value::Record(members)) => &**members,
+                        _ => return Ok(None),
+                    },
+                };
+                member(members, *name).map(Some).ok_or(Unsure)
             }
-            Expr::Contains(set, one) => self.contains(set, one)?,
-            Expr::ContainsAll(one, other) => truth(subset(&self.set(other)?, &self.set(one)?)),
-            Expr::ContainsAny(one, other) => {
-                let (one, other) = (self.set(one)?, self.set(other)?);
-                truth(other.iter().any(|value| one.iter().any(|twin| same(value, twin))))
-            }
-            Expr::IsEmpty(set) => truth(self.set(set)?.is_empty()),
-            Expr::Like(text, pattern) => match self.eval(text)? {
-                Found::Value(value) => match value.as_ref() {
-                    Value::Text(text) => truth(like(text, pattern)),
-                    _ => return Err(Unsure),
-                },
-                _ => return Err(Unsure),
+            _ => Ok(None),
+        }
+    }
+
+    fn number(&self, expr: &'a Expr) -> Result<i64, Unsure> {
+        match self.place(expr)? {
+            Some(Value::Long(value)) => Ok(*value),
+            _ => self.eval(expr)?.number(),
+        }
+    }
+
+    fn like(&self, text: &'a Expr, pattern: &[Piece]) -> Result<bool, Unsure> {
+        match self.eval(text)? {
+            Found::Value(value) => match value.as_ref() {
+                Value::Text(text) => Ok(like(text, pattern)),
+                _ => Err(Unsure),
             },
-            Expr::Address(test, one) => {
-                let range = self.range(one)?;
-                truth(match test {
-                    Test::Ipv4 => range.is_v4(),
-                    Test::Ipv6 => !range.is_v4(),
-                    Test::Loopback => range.is_loopback(),
-                    Test::Multicast => range.is_multicast(),
-                })
-            }
-            Expr::InRange(one, others) => {
-                let range = self.range(one)?;
-                let mut within = false;
-                for other in others {
-                    within |= range.is_in(self.range(other)?);
-                }
-                truth(within)
-            }
-            _ => return Err(Unsure),
-        })
+            _ => Err(Unsure),
+        }
     }
 
-    fn contains(&self, set: &'a Expr, one: &'a Expr) -> Outcome<'a> {
+    fn contains(&self, set: &'a Expr, one: &'a Expr) -> Result<bool, Unsure> {
         // A set written out need not be made for it; but all of it is evaluated, as Cedar does.
         if let Expr::Set(members) = set {
             let members = members.iter().map(|member| self.eval(member)).collect::<Result<Vec<_>, _>>()?;
             let one = self.eval(one)?;
-            return Ok(truth(members.iter().any(|member| member.equals(&one))));
+            return Ok(members.iter().any(|member| member.equals(&one)));
         }
         let set = self.set(set)?;
         let one = self.eval(one)?;
-        Ok(truth(match one.uid() {
+        Ok(match one.uid() {
             Some(uid) => set.iter().any(|value| matches!(value, Value::Entity(twin) if twin == uid)),
             None => {
                 let one = one.to_value();
                 set.iter().any(|value| same(value, &one))
             }
-        }))
+        })
     }
 
     fn set(&self, expr: &'a Expr) -> Result<Arc<[Value]>, Unsure> {
@@ -229,7 +303,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn range(&self, expr: &'a Expr) -> Result<crate::value::Range, Unsure> {
+    fn bounds(&self, expr: &'a Expr) -> Result<Bounds, Unsure> {
+        let Some(place) = self.place(expr)? else { return Ok(self.range(expr)?.bounds()) };
+        match self.ranged.get() {
+            Some((last, bounds)) if std::ptr::eq(last, place) => Ok(bounds),
+            _ => {
+                let Value::Range(range) = place else { return Err(Unsure) };
+                let bounds = range.bounds();
+                self.ranged.set(Some((place, bounds)));
+                Ok(bounds)
+            }
+        }
+    }
+
+    fn range(&self, expr: &'a Expr) -> Result<Range, Unsure> {
         match self.eval(expr)? {
             Found::Value(value) => match value.as_ref() {
                 Value::Range(range) => Ok(*range),
@@ -240,7 +327,7 @@ impl<'a> Walk<'a> {
     }
 
     fn count(&self, one: &'a Expr, other: &'a Expr, with: fn(i64, i64) -> Option<i64>) -> Outcome<'a> {
-        let (one, other) = (self.eval(one)?.number()?, self.eval(other)?.number()?);
+        let (one, other) = (self.number(one)?, self.number(other)?);
         with(one, other).map(long).ok_or(Unsure)
     }
 
@@ -344,10 +431,6 @@ fn fits(scope: &Scope, thing: &Thing) -> bool {
         Scope::In(number) => thing.is_in(*number),
         Scope::IsIn(kind, number) => thing.uid.type_name() == kind && thing.is_in(*number),
     }
-}
-
-fn truth<'a>(value: bool) -> Found<'a> {
-    Found::Value(Cow::Owned(Value::Bool(value)))
 }
 
 fn long<'a>(value: i64) -> Found<'a> {

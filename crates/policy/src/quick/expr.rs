@@ -1,7 +1,7 @@
 //! Policies in the form that the quick evaluation walks: names and entities are numbers, nothing is looked up
 //! by text. What is not known here makes no program, and Cedar decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cedar_policy::{EntityTypeName, EntityUid, Policy};
@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::literals::Literals;
 use crate::compile::PolicyInfo;
 use crate::shape::Shapes;
-use crate::value::{Range, Value};
+use crate::value::{Bounds, Range, Value};
 
 /// One policy: it applies if principal and resource fit and every condition holds.
 #[derive(Debug)]
@@ -18,9 +18,17 @@ pub(crate) struct Program {
     pub info: Arc<PolicyInfo>,
     pub principal: Scope,
     pub resource: Scope,
-    pub conditions: Vec<Expr>,
+    pub conditions: Vec<Condition>,
     /// Members of the context that it reads: the first name, and the second if only that one is read of it.
     pub reads: BTreeSet<(u32, Option<u32>)>,
+}
+
+/// A part of what policies ask that holds or does not by itself.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub expr: Expr,
+    /// One bit, if other policies have the same: then it is looked at once in a decision.
+    pub shared: u64,
 }
 
 #[derive(Debug)]
@@ -64,6 +72,8 @@ pub(crate) enum Expr {
     Set(Vec<Expr>),
     Address(Test, Box<Expr>),
     InRange(Box<Expr>, Vec<Expr>),
+    /// The same with ranges that are written out.
+    Within(Box<Expr>, Vec<Bounds>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -93,13 +103,38 @@ pub(crate) fn program(
     let mut conditions = Vec::new();
     for condition in json.get("conditions")?.as_array()? {
         let body = reading.expr(condition.get("body")?)?;
-        conditions.push(match condition.get("kind")?.as_str()? {
-            "when" => body,
-            "unless" => Expr::Not(Box::new(body)),
-            _ => return None,
-        });
+        take_apart(condition.get("kind")?.as_str()? == "when", body, &mut conditions);
     }
+    let conditions = conditions.into_iter().map(|expr| Condition { expr, shared: 0 }).collect();
     Some(Program { info: info.clone(), principal, resource, conditions, reads: reading.reads })
+}
+
+/// `a && b` are two conditions, and so are `!(a || b)`, in the order in which they are evaluated.
+fn take_apart(holds: bool, expr: Expr, out: &mut Vec<Expr>) {
+    match (holds, expr) {
+        (true, Expr::And(one, other)) | (false, Expr::Or(one, other)) => {
+            take_apart(holds, *one, out);
+            take_apart(holds, *other, out);
+        }
+        (holds, Expr::Not(one)) => take_apart(!holds, *one, out),
+        (true, expr) => out.push(expr),
+        (false, expr) => out.push(Expr::Not(Box::new(expr))),
+    }
+}
+
+/// Gives conditions that several programs have a bit; those that most have, if there are more than bits.
+pub(crate) fn share(programs: &mut [Option<Program>]) {
+    let mut all: HashMap<String, Vec<&mut Condition>> = HashMap::new();
+    for condition in programs.iter_mut().flatten().flat_map(|program| &mut program.conditions) {
+        all.entry(format!("{:?}", condition.expr)).or_default().push(condition);
+    }
+    let mut several: Vec<Vec<&mut Condition>> = all.into_values().filter(|same| same.len() > 1).collect();
+    several.sort_by_key(|same| std::cmp::Reverse(same.len()));
+    for (same, bit) in several.into_iter().zip((0..64).map(|at| 1_u64 << at)) {
+        for condition in same {
+            condition.shared = bit;
+        }
+    }
 }
 
 struct Reading<'a> {
@@ -287,8 +322,16 @@ impl Reading<'_> {
             }
             "isInRange" => {
                 let (first, others) = arguments.split_first()?;
-                let others = others.iter().map(|one| self.expr(one)).collect::<Option<_>>()?;
-                return Some(Expr::InRange(self.boxed(first)?, others));
+                let others = others.iter().map(|one| self.expr(one)).collect::<Option<Vec<_>>>()?;
+                let first = self.boxed(first)?;
+                let bounds = others.iter().map(|one| match one {
+                    Expr::Value(Value::Range(range)) => Some(range.bounds()),
+                    _ => None,
+                });
+                return Some(match bounds.collect() {
+                    Some(bounds) => Expr::Within(first, bounds),
+                    None => Expr::InRange(first, others),
+                });
             }
             "isIpv4" => Test::Ipv4,
             "isIpv6" => Test::Ipv6,

@@ -25,7 +25,7 @@ use crate::source::Effect;
 use crate::value::{Members, Value};
 
 use eval::{Unsure, Walk};
-pub(crate) use expr::{Program, program};
+pub(crate) use expr::{Program, program, share};
 pub(crate) use literals::Literals;
 use places::Places;
 
@@ -108,6 +108,8 @@ pub struct Target {
 struct ReadyTarget {
     resource: Arc<Thing>,
     places: Places,
+    /// The programs to walk, by the type of the principal.
+    slices: Vec<(EntityTypeName, Arc<Quick>)>,
 }
 
 /// What is known of one call.
@@ -202,7 +204,8 @@ impl Engine {
             Some(resource) => resource,
             None => Arc::new(self.thing(self.party(party, "resource").ok()?)?),
         };
-        Some(ReadyTarget { resource, places: self.places(deed, params)? })
+        let slices = self.policies.slices.quick_of(&deed.uid, resource.uid.type_name());
+        Some(ReadyTarget { resource, places: self.places(deed, params)?, slices })
     }
 
     /// May this be called? As [`Engine::decide`] of the same question.
@@ -262,35 +265,21 @@ impl Engine {
         if !apart || reach > self.policies.limits.reach {
             return Err(Unsure);
         }
-        let slice = self.slice(&target.action, subject.uid.type_name(), resource.uid.type_name()).ok_or(Unsure)?;
+        let kind = subject.uid.type_name();
+        let (_, slice) = to.slices.iter().find(|(from, _)| from == kind).ok_or(Unsure)?;
         if slice.beyond {
             return Err(Unsure);
         }
         let of_the_call = to.places.members(call, &from.scopes)?;
-        let walk = Walk {
-            principal: subject,
-            resource,
-            context: [&from.context, &of_the_call],
-            directory: &self.directory,
-            literals: &self.policies.literals,
-        };
-        let mut take =
-            |programs: &[Arc<Program>]| programs.iter().try_for_each(|program| visit(program, walk.applies(program)));
-        take(&slice.anywhere)?;
-        if !slice.at.is_empty() {
-            for number in &subject.numbers {
-                slice.at.get(number).map_or(Ok(()), |programs| take(programs))?;
-            }
-            for number in resource.numbers.iter().filter(|number| !subject.is_in(**number)) {
-                slice.at.get(number).map_or(Ok(()), |programs| take(programs))?;
-            }
+        let context = [from.context.as_slice(), &of_the_call];
+        let walk = Walk::new([subject, resource], context, &self.directory, &self.policies.literals);
+        let from_subject = subject.numbers.iter();
+        let from_resource = resource.numbers.iter().filter(|number| !subject.is_in(**number));
+        let anchored = from_subject.chain(from_resource).filter_map(|number| slice.at.get(number));
+        for program in std::iter::once(&slice.anywhere).chain(anchored).flatten() {
+            visit(program, walk.applies(program))?;
         }
         Ok(())
-    }
-
-    fn slice(&self, action: &str, principal: &EntityTypeName, resource: &EntityTypeName) -> Option<&Quick> {
-        let deed = self.policies.shapes.deed(action).ok()?;
-        Some(&self.policies.slices.find(&deed.uid, principal, resource)?.quick)
     }
 
     /// The directory is of these policies, and nothing in it runs in a circle.

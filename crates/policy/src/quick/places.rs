@@ -8,7 +8,7 @@ use super::eval::Unsure;
 use super::{Call, OF_THE_CALL};
 use crate::decide::{Engine, time};
 use crate::shape::{Deed, Shape};
-use crate::value::{Members, Range, Value};
+use crate::value::{Range, Value};
 
 /// Where in the context the facts of a call stand, if policies read them.
 #[derive(Debug, Default)]
@@ -23,7 +23,12 @@ struct Part {
     symbol: u32,
     /// Members by name.
     members: Vec<(Fact, u32)>,
+    /// The record without any.
+    none: Arc<[(u32, Value)]>,
 }
+
+/// No name has this number.
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fact {
@@ -51,7 +56,7 @@ impl Engine {
         };
         for (name, member) in deed.context.0.iter().filter(|(name, _)| OF_THE_CALL.contains(&name.as_str())) {
             let Shape::Record(record) = &member.shape else { return None };
-            let mut part = Part { symbol: member.symbol, members: Vec::new() };
+            let mut part = Part { symbol: member.symbol, members: Vec::new(), none: Arc::new([]) };
             for (inner, declared) in &record.0 {
                 let fact = fact_of(name, inner, &declared.shape, params)?;
                 match fact {
@@ -103,16 +108,26 @@ fn fact_of(part: &str, name: &str, shape: &Shape, params: &[&str]) -> Option<Opt
 }
 
 impl Places {
-    pub(super) fn members(&self, call: &Call<'_>, scopes: &Value) -> Result<Members, Unsure> {
-        let mut all = Vec::with_capacity(3);
-        for part in [&self.network, &self.request, &self.time].into_iter().flatten() {
-            let mut members = Vec::with_capacity(part.members.len());
-            for (fact, symbol) in &part.members {
-                members.push((*symbol, fact.value(call, scopes)?));
-            }
-            all.push((part.symbol, Value::Record(Arc::new(members))));
-        }
-        Ok(all)
+    /// The network, the request, and the time; what the schema does not declare has no name.
+    pub(super) fn members(&self, call: &Call<'_>, scopes: &Value) -> Result<[(u32, Value); 3], Unsure> {
+        let part = |part: &Option<Part>| match part {
+            Some(part) => part.record(call, scopes),
+            None => Ok((NOWHERE, Value::Bool(false))),
+        };
+        Ok([part(&self.network)?, part(&self.request)?, part(&self.time)?])
+    }
+}
+
+impl Part {
+    fn record(&self, call: &Call<'_>, scopes: &Value) -> Result<(u32, Value), Unsure> {
+        let member = |(fact, symbol): &(Fact, u32)| Ok((*symbol, fact.value(call, scopes)?));
+        let members = match self.members.as_slice() {
+            [] => self.none.clone(),
+            // The only one mostly; a vector between would be made for nothing.
+            [one] => Arc::from([member(one)?]),
+            several => several.iter().map(member).collect::<Result<Vec<_>, _>>()?.into(),
+        };
+        Ok((self.symbol, Value::Record(members)))
     }
 }
 
@@ -131,7 +146,7 @@ impl Fact {
                     let (_, value) = call.params.iter().find(|(one, _)| one == name).ok_or(Unsure)?;
                     members.push((*symbol, Value::Text((*value).into())));
                 }
-                Value::Record(Arc::new(members))
+                Value::Record(members.into())
             }
             Self::Now => Value::Long(call.now.seconds()),
             Self::Hour => clock("hour")?,

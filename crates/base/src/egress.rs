@@ -148,6 +148,19 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     first & 0xe000 == 0x2000 && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8)) && first != 0x3fff
 }
 
+/// Whether an address is of this link alone (RFC 3927, RFC 4291 §2.5.6), or the one of those beyond that are used like
+/// it: clouds tell machines about themselves there, credentials among it.
+pub fn is_link_local(address: IpAddr) -> bool {
+    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => match embedded_v4(v6) {
+            Some(v4) => v4.is_link_local(),
+            None => v6.segments().first().is_some_and(|first| first & 0xffc0 == 0xfe80) || v6 == METADATA_V6,
+        },
+    }
+}
+
 /// The IPv4 address inside mapped, NAT64 and 6to4 addresses.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
@@ -193,6 +206,25 @@ mod tests {
             "2001::1",
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_machines_learn_about_themselves_is_link_local_however_it_is_written() {
+        for text in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "2002:a9fe:a9fe::",
+            "fe80::1",
+            "febf::1",
+            "fd00:ec2::254",
+        ] {
+            assert!(is_link_local(text.parse().unwrap()), "{text}");
+        }
+        for text in ["127.0.0.1", "10.0.0.1", "169.253.0.1", "::1", "fd00::1", "fec0::1", "2606:4700::1111"] {
+            assert!(!is_link_local(text.parse().unwrap()), "{text}");
         }
     }
 

@@ -53,6 +53,7 @@ impl Snapshot {
         of("Service").for_each(|resource| compiler.service(resource));
         of("Route").for_each(|resource| compiler.route(resource));
         of("Composition").for_each(|resource| compiler.composition(resource));
+        compiler.one_issuer_per_plan();
         if compiler.faults.is_empty() {
             Ok(compiler.snapshot)
         } else {

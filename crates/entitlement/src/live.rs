@@ -88,7 +88,8 @@ async fn load(entitlement: &SharedEntitlement, before: Option<Arc<Live>>) -> Res
         let entities = attributes::all(&mut entitlement.db.begin()).await?;
         if policies::state(&mut entitlement.db.begin()).await? == state {
             let policies::State { version, activation, revision } = state;
-            break (state, Snapshot { version, activation, revision, source, entities });
+            let sourced = entitlement.config.source.as_ref().map(|source| source.types.clone()).unwrap_or_default();
+            break (state, Snapshot { version, activation, revision, source, entities, sourced });
         }
     };
     let compile = move || -> Result<Live, String> {

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::deny::Deny;
 use crate::edge::{Decision, Exchange, Head, Outcome, Pipeline};
-use crate::limits::Book;
+use crate::limits::{Book, Held};
 use crate::loader::{Applied, ApplyMode, Loader};
 use crate::management::{Management, ManagementConfig, Standing};
 use crate::metrics::Metrics;
@@ -327,12 +327,12 @@ impl Pipeline for Gateway {
     }
 
     fn finished(&self, exchange: &Exchange, outcome: &Outcome) {
-        if exchange.api.is_some()
-            && !exchange.recorded
-            && outcome.attempts > 0
-            && let Some(usage) = &self.usage
-        {
-            usage.record_gone(exchange, outcome.status);
+        if exchange.api.is_some() && !exchange.recorded && outcome.attempts > 0 {
+            // Who leaves once a service is at work must not have it for nothing: the unit is taken.
+            exchange.held.iter().for_each(Held::count);
+            if let Some(usage) = &self.usage {
+                usage.record_gone(exchange, outcome.status);
+            }
         }
         self.metrics.finished(exchange, outcome);
         access_log::write(exchange, outcome);

@@ -148,15 +148,20 @@ impl Loader {
         let new = Arc::new(new);
         let version = self.swap(self.applied()?, &new)?;
         let kept = serde_json::to_vec(&*new).map_err(std::io::Error::other);
-        if let Err(error) = kept.and_then(|text| files::write_private(&self.folder.join(PUBLISHED), &text)) {
+        if let Err(error) = kept.and_then(|text| files::write_private(&self.published_file(), &text)) {
             tracing::error!(cause = %error, "what is published cannot be kept on disk");
         }
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(version)
     }
 
+    /// Where it is kept.
+    pub fn published_file(&self) -> PathBuf {
+        self.folder.join(PUBLISHED)
+    }
+
     fn read_published(&self) -> Option<Published> {
-        let text = match fs::read(self.folder.join(PUBLISHED)) {
+        let text = match fs::read(self.published_file()) {
             Ok(text) => text,
             Err(error) => {
                 if error.kind() != std::io::ErrorKind::NotFound {

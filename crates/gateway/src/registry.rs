@@ -68,6 +68,18 @@ struct Refused {
 
 async fn take(loader: &Arc<Loader>, management: &Management, published: Published) -> Option<Refused> {
     let version = published.version;
+    let served = loader.published().version;
+    if version < served {
+        // What was taken away since would be there again: a subscription that ended, a route that let too much pass.
+        let text = format!(
+            "version {version} is older than version {served}, which goes on being served; if management was restored \
+             from a backup, publish until its version is higher, or stop this gateway, remove `{}` and start it",
+            loader.published_file().display()
+        );
+        tracing::error!(published.version = version, "{text}");
+        management.stand(|standing| standing.refused = Some(text));
+        return None;
+    }
     let with = loader.live().as_ref().map(|live| live.version.number);
     let result = {
         let (loader, published) = (Arc::clone(loader), published.clone());

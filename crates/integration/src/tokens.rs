@@ -70,8 +70,10 @@ impl std::fmt::Debug for Shared {
 #[derive(Debug, Clone)]
 struct Key {
     url: Arc<str>,
-    /// Who we are there.
+    /// Who we are there, and by which secret: a composition that names a client of which it has not the secret gets
+    /// none of the tokens that another one has got with it.
     client_id: Arc<str>,
+    secret: Secret<String>,
     /// `None`: our own token.
     subject: Option<Secret<String>>,
     audience: Option<String>,
@@ -86,7 +88,9 @@ impl PartialEq for Key {
             (None, None) => true,
             _ => false,
         };
-        same && self.kind == other.kind
+        let ours = || base::secret::equal(self.secret.expose().as_bytes(), other.secret.expose().as_bytes());
+        same && ours()
+            && self.kind == other.kind
             && self.url == other.url
             && self.client_id == other.client_id
             && self.audience == other.audience
@@ -157,6 +161,7 @@ impl TokenSource {
         let key = Key {
             url: Arc::clone(&endpoint.url),
             client_id: Arc::clone(&endpoint.client_id),
+            secret: endpoint.secret.clone(),
             subject,
             audience: request.audience.clone(),
             scopes: request.scopes.clone(),

@@ -21,6 +21,9 @@ pub struct Snapshot {
     pub source: Source,
     #[serde(default)]
     pub entities: Vec<EntitySpec>,
+    /// Types of subjects of which the publisher knows more than is in here, since it asks a service about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sourced: Vec<String>,
 }
 
 impl Snapshot {

@@ -1,15 +1,15 @@
 //! APIs, plans and subscriptions: who may call what, found by API and client without a hop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Compiler, refer};
-use crate::kinds::api::{ApiSpec, Lifecycle};
+use crate::kinds::api::{ApiSpec, Lifecycle, Needed};
 use crate::kinds::plan::PlanSpec;
 use crate::kinds::subscription::SubscriptionSpec;
 use crate::published::{self, PublishedSubscription};
 use crate::resource::Resource;
-use crate::snapshot::{Api, Plan, Subscription};
+use crate::snapshot::{Api, Auth, Plan, Subscription};
 use crate::source::Fault;
 
 impl Compiler {
@@ -127,6 +127,32 @@ impl Compiler {
                 known.entry(Arc::clone(&subscription.client)).or_insert_with(|| Arc::clone(&subscription));
             }
             self.snapshot.subscriptions.push(subscription);
+        }
+    }
+
+    /// A subscription names a `client_id`, and that means one client only as long as one issuer gives them out:
+    /// a stranger's issuer could give the same name to somebody else, who would then call on another's account.
+    pub(super) fn one_issuer_per_plan(&mut self) {
+        let mut of_api: HashMap<usize, BTreeSet<&str>> = HashMap::new();
+        for route in &self.snapshot.routes {
+            if let (Some(api), Auth::Token(required)) = (&route.api, &route.auth)
+                && api.spec.subscription != Needed::None
+            {
+                of_api.entry(api.index).or_default().insert(&required.issuer.name);
+            }
+        }
+        for plan in &self.snapshot.plans {
+            let issuers: BTreeSet<&str> =
+                plan.apis.iter().filter_map(|api| of_api.get(&api.index)).flatten().copied().collect();
+            if issuers.len() > 1 {
+                let names = issuers.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let message = format!(
+                    "its APIs take tokens of several issuers ({names}), and a subscription's `client` would be \
+                     one of each: make an API and a plan for each issuer"
+                );
+                let source_at = plan.source.clone();
+                self.faults.push(Fault { source_at, pointer: "/spec/apis".to_owned(), message });
+            }
         }
     }
 

@@ -218,3 +218,30 @@ fn usage_is_read_back() {
     let answer = UsageAnswer { next: 10, totals, cursor: 4 };
     assert_eq!(serde_json::from_value::<UsageAnswer>(serde_json::to_value(&answer).unwrap()).unwrap(), answer);
 }
+
+#[test]
+fn a_plan_is_about_the_clients_of_one_issuer() {
+    let other = "---
+kind: Issuer
+name: partner
+spec: { issuer: https://partner.example, introspection: { as: gateway, secret: file:gateway.secret } }
+---
+kind: Service
+name: partners
+spec: { upstream: orders-pool, audience: https://partners.internal, api: echo }
+---
+kind: Route
+name: partners
+spec: { match: { path: /partners }, service: partners, auth: { issuer: partner } }
+";
+    let refused = Snapshot::compile(&resources(&(text() + other))).unwrap_err();
+
+    let told: Vec<String> = refused.iter().map(Fault::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("/spec/apis") && told[0].contains("(`main`, `partner`)"), "{told:?}");
+    // Where nobody needs a subscription nobody's is used up; and each issuer may have its own.
+    let without = text().replace("subscription: optional", "subscription: none") + other;
+    Snapshot::compile(&resources(&without)).unwrap();
+    let apart = text().replace("apis: [orders, echo]", "apis: [orders]") + other;
+    Snapshot::compile(&resources(&apart)).unwrap();
+}

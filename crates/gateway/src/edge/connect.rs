@@ -89,6 +89,12 @@ async fn dial(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, C
     let share = within.checked_div(u32::try_from(addresses.len()).unwrap_or(1)).unwrap_or(within);
     let mut failure = ConnectFailure::Name;
     for address in addresses {
+        // Where clouds tell a machine its credentials. Nothing that is served to others lives there, and who may
+        // publish an API, or answers for a name, must not be able to ask it in our name.
+        if base::egress::is_link_local(address.ip()) {
+            failure = ConnectFailure::Refused;
+            continue;
+        }
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Heads and small bodies go out at once (Nagle's algorithm would wait for more).

@@ -22,7 +22,9 @@ use super::exchange::Pipeline;
 use super::handle::{handle, refusal};
 use super::limits::Limits;
 use super::pool::LocalExecutor;
-use super::received::{Received, Refusal, Source, Target, is_authority, lists_token, strip_connection_fields};
+use super::received::{
+    Received, Refusal, Source, Target, is_authority, is_served, lists_token, strip_connection_fields,
+};
 use super::serve::{Peer, Worker};
 use super::stream::Stream;
 use super::timer::Idle;
@@ -206,7 +208,7 @@ async fn exchange<P: Pipeline>(
 
 fn receive(parts: http::request::Parts, peer: Peer, tls: bool, limits: &Limits) -> Result<Received, Refusal> {
     let http::request::Parts { method, uri, mut headers, .. } = parts;
-    if method == Method::CONNECT || method == Method::TRACE {
+    if !is_served(&method) {
         return Err(Refusal::METHOD);
     }
     if headers.len() > limits.head_fields {

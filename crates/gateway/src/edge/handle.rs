@@ -84,13 +84,14 @@ async fn composed<P: Pipeline>(
             Err(failure) => return troubled(body_trouble(failure).unwrap_or(Trouble::ClientGone), received, finish),
         };
     }
-    // Known even if nobody is left to be told how many there were.
-    finish.outcome.attempts = u32::from(compose.calls);
     let gone = CancellationToken::new();
     let means = Means { body, calls: Rc::new(WorkerCalls(Rc::clone(worker))), gone: gone.clone() };
     let working = compose.work.run(means);
+    // Known even if nobody is left to be told how many there were.
+    let attempts_at_least = u32::from(compose.calls);
     let Composed { response, failed, parts, attempts } = if compose.outlives_client {
-        let undone = Undone::begin(worker);
+        let Some(undone) = Undone::begin(worker) else { return troubled(Trouble::Busy, received, finish) };
+        finish.outcome.attempts = attempts_at_least;
         let task = tokio::task::spawn_local(async move {
             let composed = working.await;
             drop(undone);
@@ -103,6 +104,7 @@ async fn composed<P: Pipeline>(
             Err(_) => return troubled(Trouble::Unsendable, received, finish),
         }
     } else {
+        finish.outcome.attempts = attempts_at_least;
         working.await
     };
     finish.exchange.denied = failed;

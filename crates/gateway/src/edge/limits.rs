@@ -29,6 +29,9 @@ pub struct Limits {
     pub drain_idle: Duration,
     /// Time between two pieces of a body that nobody forwards, and for writing answers of our own.
     pub idle_time: Duration,
+    /// Compositions of one worker that go on when their client leaves, to undo what they did: whoever connects, asks
+    /// and leaves again takes no place among the connections, so that these have a bound of their own.
+    pub outliving: usize,
     /// HTTP/2: requests at the same time on one connection.
     pub h2_streams: u32,
     /// HTTP/2: streams that the client reset before they were looked at; more end the connection
@@ -57,6 +60,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(75),
             drain_idle: Duration::from_secs(1),
             idle_time: Duration::from_secs(30),
+            outliving: 2_000,
             h2_streams: 128,
             h2_pending_resets: 20,
             h2_error_resets: 64,

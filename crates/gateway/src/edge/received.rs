@@ -126,6 +126,22 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
     host_is_good && port_is_good
 }
 
+/// The longest method that is registered has 17 letters.
+const LONGEST_METHOD: usize = 32;
+
+/// Whether a method may be served. Methods are told apart by case (RFC 9110 §9.1), and many frameworks do not:
+/// `delete` would pass by a rule for `DELETE` and be one behind the gateway. What is left is of capitals, digits, `-`
+/// and `_`, as all registered ones are, and safe in any log and table.
+pub(super) fn is_served(method: &Method) -> bool {
+    let text = method.as_str();
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    text.len() <= LONGEST_METHOD
+        && text.bytes().next().is_some_and(|first| first.is_ascii_uppercase())
+        && text.bytes().all(plain)
+        && *method != Method::CONNECT
+        && *method != Method::TRACE
+}
+
 /// Removes what concerns one connection only (RFC 9110 §7.6.1), also what `Connection` names.
 /// `Content-Length` and `Host` stay: they are replaced when the message is written again.
 pub(super) fn strip_connection_fields(headers: &mut HeaderMap) {
@@ -223,7 +239,7 @@ impl Refusal {
         status: http::StatusCode::NOT_IMPLEMENTED,
         slug: "method_not_implemented",
         title: "This method is not served",
-        detail: "CONNECT and TRACE are not served",
+        detail: "a method is written in capitals, of at most 32 letters; CONNECT and TRACE are not served",
     };
 
     pub(super) const VERSION: Self = Self {

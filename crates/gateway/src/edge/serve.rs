@@ -166,6 +166,7 @@ pub(super) struct Worker<P> {
     /// Connections, and work that goes on without one.
     open: Cell<usize>,
     none_open: tokio::sync::Notify,
+    outliving: Cell<usize>,
     date: RefCell<(i64, Bytes)>,
 }
 
@@ -209,6 +210,7 @@ async fn work<P: Pipeline>(parts: Parts<P>, listeners: Vec<Listener>, mut orders
         draining: CancellationToken::new(),
         open: Cell::new(0),
         none_open: tokio::sync::Notify::new(),
+        outliving: Cell::new(0),
         date: RefCell::new((i64::MIN, Bytes::new())),
     });
     let accepting: Vec<_> =
@@ -304,14 +306,21 @@ async fn connection<P: Pipeline>(
 pub(super) struct Undone<P>(Rc<Worker<P>>);
 
 impl<P> Undone<P> {
-    pub(super) fn begin(worker: &Rc<Worker<P>>) -> Self {
+    /// `None`: there are as many as there may be.
+    pub(super) fn begin(worker: &Rc<Worker<P>>) -> Option<Self> {
+        let before = worker.outliving.get();
+        if before >= worker.limits.outliving {
+            return None;
+        }
+        worker.outliving.set(before.saturating_add(1));
         worker.open.set(worker.open.get().saturating_add(1));
-        Self(Rc::clone(worker))
+        Some(Self(Rc::clone(worker)))
     }
 }
 
 impl<P> Drop for Undone<P> {
     fn drop(&mut self) {
+        self.0.outliving.set(self.0.outliving.get().saturating_sub(1));
         self.0.one_less();
     }
 }

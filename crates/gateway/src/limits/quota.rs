@@ -2,7 +2,7 @@
 //! window, so that a call is counted in the window that it began in, however late it ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use base::Time;
 use catalog::{QuotaSpec, Window};
@@ -22,7 +22,7 @@ pub(super) struct QuotaWindow {
 #[derive(Debug)]
 pub struct Held {
     window: Arc<QuotaWindow>,
-    counted: bool,
+    counted: AtomicBool,
 }
 
 /// What became of the wish for a unit.
@@ -36,14 +36,14 @@ pub(super) struct Taken {
 
 impl Held {
     /// The call is one that counts.
-    pub(crate) fn count(mut self) {
-        self.counted = true;
+    pub(crate) fn count(&self) {
+        self.counted.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.counted {
+        if !*self.counted.get_mut() {
             self.window.used.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -90,7 +90,7 @@ impl QuotaWindow {
             let next = used.saturating_add(1);
             match self.used.compare_exchange_weak(used, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    let held = Held { window: Arc::clone(self), counted: false };
+                    let held = Held { window: Arc::clone(self), counted: AtomicBool::new(false) };
                     return Taken { held: Some(held), left: left(next), full };
                 }
                 Err(other) => used = other,

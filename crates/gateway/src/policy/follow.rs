@@ -1,6 +1,7 @@
 //! Follows the policies of an entitlement system: waits at its snapshot for a change, takes each whole or not at
 //! all, and keeps the last good one on disk for a start with everything else down.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,6 +32,8 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Current {
     pub engine: Engine,
     pub version: i64,
+    /// Types of subjects of which the source knows more than it publishes.
+    sourced: Vec<String>,
     etag: String,
 }
 
@@ -105,7 +108,16 @@ impl Core {
         let late = age.is_none_or(|age| age > LIMITS.time);
         let old = self.engine(now).is_none();
         let old = if old { "; too old, nothing is allowed" } else { "" };
-        State { ok: !late, detail: format!("version {}, heard {heard}{old}", current.version) }
+        let mut detail = format!("version {}, heard {heard}{old}", current.version);
+        if !current.sourced.is_empty() {
+            // A `forbid` on such an attribute forbids nothing here.
+            let types = current.sourced.join(", ");
+            let _never_fails = write!(
+                detail,
+                "; decided without what its attribute source knows of {types}: ask by `authzen` where that matters"
+            );
+        }
+        State { ok: !late, detail }
     }
 
     /// What was good last, if it is still on disk.
@@ -165,6 +177,13 @@ impl Core {
                     tracing::error!(%cause, policy.source = &*self.name, "the policies cannot be kept on disk");
                 }
                 let version = current.version;
+                if !current.sourced.is_empty() {
+                    tracing::warn!(
+                        policy.source = &*self.name,
+                        types = current.sourced.join(", "),
+                        "policies decide here without what their publisher's attribute source knows of these types"
+                    );
+                }
                 self.current.store(Some(Arc::new(current)));
                 self.hear();
                 tracing::info!(policy.source = &*self.name, policy.version = version, "policies are in force");
@@ -193,7 +212,7 @@ impl Core {
 
 fn take(snapshot: &Snapshot) -> Result<Current, String> {
     let engine = snapshot.compile()?;
-    Ok(Current { engine, version: snapshot.version, etag: snapshot.etag() })
+    Ok(Current { engine, version: snapshot.version, sourced: snapshot.sourced.clone(), etag: snapshot.etag() })
 }
 
 pub(super) fn bearer(secret: &Secret<String>) -> Option<HeaderValue> {

@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use catalog::{CanonicalPath, Policy, Route};
+use catalog::{CanonicalPath, Policy, Route, canonical_host};
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use policy::{Call, Engine, Party, PolicyInfo, StepUp, Target, Verdict};
@@ -128,11 +128,15 @@ impl LivePolicy {
             })
             .collect();
         let pairs: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        // As routes are found by them: host without port and in lower case, path as data. A rule for `/$x` or
+        // `api.test` holds for `/%24x` and `API.test:443`, too.
+        let host = canonical_host(head.authority);
+        let decoded = percent_decode_str(path.as_str()).decode_utf8_lossy();
         let call = Call {
             address: head.client,
             method: head.method.as_str(),
-            path: path.as_str(),
-            host: head.authority,
+            path: &decoded,
+            host: &host,
             params: &pairs,
             now: exchange.at,
         };

@@ -297,6 +297,33 @@ impl House {
     }
 
     pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Sent {
+        self.send_to("api.test", method, target, headers).await
+    }
+
+    /// `GET /orders/42` by a client that goes away while the service works.
+    pub async fn call_and_leave(&self, token: &str) -> Exchange {
+        let mut map = HeaderMap::new();
+        map.insert("authorization", HeaderValue::try_from(format!("Bearer {token}")).unwrap());
+        let head = Head {
+            method: &Method::GET,
+            path: "/orders/42",
+            query: None,
+            version: Version::HTTP_11,
+            scheme: Scheme::Https,
+            authority: "api.test",
+            headers: Headers::Map(&map),
+            client: "192.0.2.7".parse().unwrap(),
+        };
+        let mut exchange = Exchange::begin(self.clock.now());
+        assert!(matches!(self.gateway.decide(&head, &mut exchange).await, Decision::Forward(_)));
+        let status = StatusCode::from_u16(499).unwrap();
+        let outcome =
+            Outcome { status, request_bytes: 0, response_bytes: 0, endpoint: None, attempts: 1, broken_off: true };
+        self.gateway.finished(&exchange, &outcome);
+        exchange
+    }
+
+    pub async fn send_to(&self, authority: &str, method: &str, target: &str, headers: &[(&str, &str)]) -> Sent {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -315,7 +342,7 @@ impl House {
             query,
             version: Version::HTTP_11,
             scheme: Scheme::Https,
-            authority: "api.test",
+            authority,
             headers: Headers::Map(&map),
             client: "192.0.2.7".parse().unwrap(),
         };

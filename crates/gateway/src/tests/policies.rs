@@ -230,6 +230,50 @@ async fn without_a_source_that_was_ever_heard_it_is_an_outage_not_a_denial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn attributes_that_only_the_decision_point_knows_are_told_to_be_missing() {
+    let (house, pdp) = house(FOLLOWED, "{ source: central }");
+    let detail =
+        || house.gateway.ready().checks.into_iter().find(|check| check.name == "policies central").unwrap().detail;
+    pdp.publish(ALL);
+    until(&house, |sent| version(sent) == 1).await;
+    assert!(!detail().contains("without"), "{}", detail());
+
+    pdp.snapshot.send_modify(|snapshot| snapshot.sourced = vec!["User".to_owned()]);
+    pdp.publish(ALL);
+    until(&house, |sent| version(sent) == 2).await;
+
+    assert!(detail().contains("decided without what its attribute source knows of User"), "{}", detail());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_a_host_or_a_path_is_not_gone_around_by_spelling() {
+    let (house, pdp) = house(FOLLOWED, "{ source: central }");
+    pdp.publish(&format!(
+        "{ALL} @id(\"host\") forbid (principal, action, resource)
+            when {{ context.request has host && context.request.host == \"inner.test\" }};
+        @id(\"path\") forbid (principal, action, resource)
+            when {{ context.request has path && context.request.path like \"/orders/$*\" }};"
+    ));
+    until(&house, |sent| version(sent) == 1).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let ask = |host: &'static str, path: &'static str| {
+        let (house, bearer) = (&house, bearer.as_str());
+        async move { house.send_to(host, "GET", path, &[("authorization", bearer)]).await }
+    };
+
+    for host in ["inner.test", "INNER.test", "inner.test:443", "inner.test.", "Inner.Test.:8443"] {
+        let sent = ask(host, "/orders/42").await;
+        assert_eq!(sent.exchange.policy.as_ref().unwrap().ids(), "host", "{host}");
+        assert_eq!(sent.status(), 403, "{host}");
+    }
+    for path in ["/orders/$x", "/orders/%24x"] {
+        assert_eq!(ask("api.test", path).await.status(), 403, "{path}");
+    }
+    assert_eq!(ask("api.test", "/orders/42").await.status(), 200);
+    assert_eq!(ask("other.inner.test", "/orders/42").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_in_force_at_two_gateways() {
     let (one, pdp) = house(FOLLOWED, "{ source: central }");
     let (other, _) = house_at(Some(&pdp), &resources(FOLLOWED, "{ source: central }"));

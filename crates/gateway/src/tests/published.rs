@@ -92,6 +92,33 @@ async fn a_bad_set_is_refused_whole_and_management_is_told() {
 }
 
 #[tokio::test]
+async fn an_older_set_than_the_one_that_is_served_brings_nothing_back() {
+    let ledger = Ledger::new();
+    let mut house = House::managed(RESOURCES, &ledger);
+    let mut newer = published(7, 5);
+    newer.subscriptions.clear();
+    ledger.publish(newer);
+    serving(&ledger, 7).await;
+    assert_eq!(call(&house).await, 403);
+
+    for restart in [false, true] {
+        if restart {
+            house.restart();
+            ledger.books().last = None;
+        }
+        ledger.publish(published(6, 5));
+        ledger.until(|books| books.last.as_ref().is_some_and(|last| last.1.is_some())).await;
+        let (serving, refused) = ledger.books().last.clone().unwrap();
+        assert_eq!(serving, Some(7));
+        assert!(refused.unwrap().starts_with("version 6 is older than version 7"));
+        assert_eq!(call(&house).await, 403, "the subscription has ended");
+    }
+    ledger.publish(published(8, 5));
+    serving(&ledger, 8).await;
+    assert_eq!(call(&house).await, 200);
+}
+
+#[tokio::test]
 async fn what_was_good_is_served_after_a_restart_without_management() {
     let ledger = Ledger::new();
     let mut house = House::managed(RESOURCES, &ledger);

@@ -143,9 +143,10 @@ impl Usage {
         self.record_for(exchange, status, outcome, exchange.denied)
     }
 
-    /// The call of a client that has gone before there was an answer; a service has worked for it all the same.
+    /// The call of a client that has gone before there was an answer; a service has worked for it all the same, so
+    /// that it counts: quotas would bind nobody who hangs up in time.
     pub fn record_gone(&self, exchange: &Exchange, status: StatusCode) {
-        let _nobody_is_there_to_be_told = self.record_for(exchange, status, Outcome::Refused, Some("client_gone"));
+        let _nobody_is_there_to_be_told = self.record_for(exchange, status, Outcome::Served, Some("client_gone"));
     }
 
     fn record_for(
@@ -155,7 +156,7 @@ impl Usage {
         outcome: Outcome,
         reason: Option<&'static str>,
     ) -> bool {
-        if exchange.client_id.is_none() && outcome == Outcome::Refused && !self.notes_stranger() {
+        if outcome == Outcome::Refused && !self.has_room_for_refusal(exchange.client_id.is_none()) {
             self.unrecorded.inc();
             return true;
         }
@@ -168,8 +169,11 @@ impl Usage {
         self.config.on_failure == OnFailure::Serve
     }
 
-    fn notes_stranger(&self) -> bool {
-        self.strangers.1.take(&self.strangers.0, self.clock.monotonic_ms()).is_ok()
+    /// A refusal costs its sender nothing: neither strangers nor a client without rights or beyond its plan may fill
+    /// the disk with them, or nobody's calls would be served. Half of the room is for calls that are.
+    fn has_room_for_refusal(&self, stranger: bool) -> bool {
+        let room = self.log.bytes() < self.config.max_bytes / 2;
+        room && (!stranger || self.strangers.1.take(&self.strangers.0, self.clock.monotonic_ms()).is_ok())
     }
 
     fn write(

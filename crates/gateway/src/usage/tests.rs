@@ -560,3 +560,39 @@ async fn a_gateway_without_management_keeps_nothing_and_still_counts() {
     assert!(metrics.contains(r#"cardea_api_calls_total{api="orders",plan="small",outcome="served"} 50"#), "{metrics}");
     assert!(metrics.contains(r#"cardea_limited_total{plan="small",reason="quota_exceeded",mode="enforce"} 1"#));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_while_a_service_works_has_had_a_call() {
+    let ledger = Ledger::new();
+    let house = House::managed(&text().replace("requests: 50", "requests: 2"), &ledger);
+
+    drop(house.call_and_leave(TOKEN).await);
+    assert_eq!(house.call(TOKEN).await.status(), 200);
+    assert_eq!(house.call(TOKEN).await.status(), 429, "two units are taken");
+
+    ledger.until(|books| books.records.len() == 3).await;
+    let left = ledger.books().records[0].clone();
+    assert_eq!((left.status, left.outcome, left.units), (499, Outcome::Served, 1));
+    assert_eq!(left.reason.as_deref(), Some("client_gone"));
+    assert_eq!(house.call(TOKEN).await.status(), 429, "also when the ledger has told its totals");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_leave_room_for_the_calls_that_are_served() {
+    let ledger = Ledger::new();
+    ledger.down(true);
+    let usage = UsageConfig { max_bytes: 64 * 1024, ..UsageConfig::default() };
+    let house = House::build(&text(), Some(Arc::clone(&ledger)), usage);
+    let (good, other) = (house.issuer.jwt(&json!({})), house.issuer.jwt(&json!({"client_id": "other"})));
+    house.issuer.answers(move |request| {
+        let others = String::from_utf8_lossy(request.body()).contains("not-subscribed");
+        Ok(jwt_answer(if others { &other } else { &good }, None))
+    });
+
+    // One client without a plan asks as often as it likes while nobody takes records.
+    for _ in 0..1_000 {
+        assert_eq!(house.call("not-subscribed").await.status(), 403);
+    }
+
+    assert_eq!(house.call(TOKEN).await.status(), 200, "the disk is not full for those who may call");
+}

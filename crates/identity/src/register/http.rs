@@ -41,8 +41,9 @@ struct Which {
 /// Ours: a registrar's own clients, so that it can compare them with what it remembers.
 async fn list_clients(mut cx: Cx, headers: HeaderMap, Query(which): Query<Which>) -> Result<Response, Error> {
     let registrar = match registrar(&mut cx, &headers).await? {
-        super::Registrar::Open(_) => return Err(Error::unauthorized()),
-        registrar => registrar,
+        registrar @ super::Registrar::Client(_) => registrar,
+        // Of an initial access token there may be many holders, strangers to each other.
+        super::Registrar::Initial(_) | super::Registrar::Open(_) => return Err(Error::unauthorized()),
     };
     let limit = which.limit.unwrap_or(MOST_LISTED).clamp(1, MOST_LISTED);
     let after = which.cursor.as_deref().unwrap_or_default();

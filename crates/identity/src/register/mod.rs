@@ -303,7 +303,11 @@ async fn managed(cx: &mut Cx, headers: &HeaderMap, client_id: &ClientId) -> Resu
         let policy = policy_of(cx, &registration.registrar).await?;
         return Ok(Managed { client, registration, own: Some(own), policy });
     }
-    let registrar = registrar_of(cx, token).await?.ok_or_else(Error::unauthorized)?;
+    // Not the holder of an initial access token: such a token may be with many, each with clients of its own, and is
+    // good for registering alone (RFC 7591 §3).
+    let Some(registrar @ Registrar::Client(_)) = registrar_of(cx, token).await? else {
+        return Err(Error::unauthorized());
+    };
     let not_found = || Error::new(StatusCode::NOT_FOUND, "not_found", "there is no such client of this registrar");
     let (client, registration) = owned(cx, client_id, &registrar.name()).await?.ok_or_else(not_found)?;
     Ok(Managed { client, registration, own: None, policy: registrar.policy() })

@@ -152,6 +152,27 @@ async fn each_step_has_an_identity_of_its_own() {
     assert_eq!(authority.authorizations.lock().unwrap()[0], "Basic Z2F0ZSt3YXk6cyUzQTM=");
 }
 
+/// Compositions come from several hands. One that names another's client, and has not its secret, gets none of the
+/// tokens that were got with it.
+#[tokio::test]
+async fn a_token_that_is_kept_is_for_those_who_have_the_secret_it_was_got_with() {
+    let (authority, script, hands) = (Arc::new(Authority::default()), echo(0), Hands::default());
+    let own = runner(&authority, &script, &hands, 16);
+    own.run(&page(), user("alice")).await;
+    assert_eq!(authority.asked().len(), 3);
+    let endpoint =
+        TokenEndpoint { url: "http://sts/token".into(), client_id: "gate way".into(), secret: Secret::from("guessed") };
+    let tokens = own.tokens.with(HashMap::from([("sts".to_owned(), endpoint)]));
+    authority.refuse.store(1, Ordering::SeqCst);
+
+    let stranger = Runner { caller: script.clone(), tokens, timer: hands.timer() };
+    let answer = stranger.run(&page(), user("alice")).await;
+
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", body(&answer));
+    assert!(authority.asked().len() > 3, "it is asked, with the secret that was given");
+    assert_eq!(body(&own.run(&page(), user("alice")).await), expected("alice"), "nor does it spoil anything");
+}
+
 #[tokio::test]
 async fn a_jwt_is_forwarded_by_default_only_where_the_service_wants_it() {
     let backends =

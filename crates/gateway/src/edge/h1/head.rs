@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use memchr::memmem::Finder;
 
 use crate::edge::limits::Limits;
-use crate::edge::received::{Received, Refusal, Target, is_authority, lists_token, strip_connection_fields};
+use crate::edge::received::{Received, Refusal, Target, is_authority, is_served, lists_token, strip_connection_fields};
 
 /// A head and what it says about the connection.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(super) fn parse(head: &Bytes, peer: IpAddr, tls: bool, limits: &Limits) -> R
     };
     let method = request.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
     let method = method.ok_or(Refusal::bad("the method is not a token"))?;
-    if method == Method::CONNECT || method == Method::TRACE {
+    if !is_served(&method) {
         return Err(Refusal::METHOD);
     }
     let raw_target = request.path.unwrap_or_default().as_bytes();

@@ -161,3 +161,37 @@ async fn what_is_being_undone_is_waited_for_though_its_client_has_gone() {
 
     assert!(done.load(Ordering::SeqCst));
 }
+
+/// Who asks and leaves at once takes no place among the connections; what goes on for them has a bound all the same.
+#[tokio::test]
+async fn work_that_outlives_its_clients_is_bounded() {
+    let notify = || Arc::new(tokio::sync::Notify::new());
+    let (begun, told, proceed) = (notify(), notify(), notify());
+    let parts = (Arc::clone(&begun), Arc::clone(&told), Arc::clone(&proceed));
+    let mut config = config();
+    config.workers = 1;
+    config.limits.outliving = 1;
+    let edge = Edge::start(config, None, move |_, _| {
+        let (begun, told, proceed) = parts.clone();
+        let done = Arc::default();
+        Decision::Compose(Compose {
+            wants_body: false,
+            max_body_bytes: 0,
+            idle_timeout: Duration::from_secs(5),
+            calls: true,
+            outlives_client: true,
+            work: Box::new(Undoing { begun, told, proceed, done }),
+        })
+    });
+    let mut first = edge.connect().await;
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    begun.notified().await;
+    drop(first);
+    told.notified().await;
+
+    let refused = edge.connect().await.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+
+    assert_eq!(refused.status(), 503, "{}", refused.text());
+    proceed.notify_one();
+    edge.running.drain(Duration::from_secs(20)).await;
+}

@@ -157,6 +157,11 @@ async fn what_is_not_served_says_so() {
         &[
             ("CONNECT", b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
             ("TRACE", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
+            // Frameworks that write it in capitals would take it for what another rule is about.
+            ("lower case", b"delete / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
+            ("mixed case", b"Get / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
+            ("a formula", b"+CMD|'X'!A0 / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 501),
+            ("long", format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "A".repeat(33)).into_bytes(), 501),
             ("version 1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_vec(), 505),
             ("version 2.0", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_vec(), 505),
             (

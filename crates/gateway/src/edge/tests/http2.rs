@@ -120,6 +120,7 @@ async fn odd_heads_are_refused() {
         (build(Request::get("http://a/%zz")), 400),
         (build(Request::get("http://a/\"")), 400),
         (build(Request::builder().method("TRACE").uri("http://a/")), 501),
+        (build(Request::builder().method("delete").uri("http://a/")), 501),
         (build(Request::get(format!("http://a/{}", "x".repeat(10_000)))), 414),
         (build((0..150).fold(Request::get("http://a/"), |request, _| request.header("x", "y"))), 431),
         (build(Request::get("http://a/").header("x", "y".repeat(60_000))), 431),

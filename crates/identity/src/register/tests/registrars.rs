@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::scope::Scopes;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 use testkit::db::TestDb;
 use testkit::store_test;
@@ -75,6 +75,37 @@ store_test!(an_initial_token_is_good_for_its_uses_and_its_time, MIGRATIONS, |db:
     let mut cx = p.cx();
     assert!(initial::list(&mut cx).await.unwrap().is_empty());
     assert!(initial::delete(&mut cx, &id).await.unwrap() && !initial::delete(&mut cx, &id).await.unwrap());
+});
+
+// Two developers are given the same token: neither sees or takes over what the other has registered.
+store_test!(holders_of_one_initial_token_are_strangers_to_each_other, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    p.market().await;
+    let (_, shared) = initial_token(&p, None, None).await;
+    let victim = p.register(&shared, &application()).await;
+    let id = victim.text("client_id");
+
+    let listed = p.json(Method::GET, "/register", &shared, &[], &json!({})).await;
+    assert_eq!((listed.error().0, listed.body.contains(&id)), (401, false));
+    let mut body = application();
+    body["client_id"] = json!(id);
+    body["redirect_uris"] = json!(["https://evil.example/cb"]);
+    for (method, path, body) in [
+        (Method::GET, format!("/register/{id}"), json!({})),
+        (Method::PUT, format!("/register/{id}"), body),
+        (Method::POST, format!("/register/{id}/secret"), json!({"overlap": 0})),
+        (Method::DELETE, format!("/register/{id}"), json!({})),
+    ] {
+        let refused = p.json(method.clone(), &path, &shared, &[], &body).await;
+        assert_eq!(refused.error().0, 401, "{method} {path}: {}", refused.body);
+    }
+
+    let own = victim.text("registration_access_token");
+    let kept = p.manage(Method::GET, &victim, &own, &json!({})).await;
+    assert_eq!(
+        (kept.status, kept.json()["redirect_uris"].clone()),
+        (StatusCode::OK, victim.json()["redirect_uris"].clone())
+    );
 });
 
 store_test!(a_one_time_token_registers_one_client_also_in_a_race, MIGRATIONS, |db: TestDb| async move {

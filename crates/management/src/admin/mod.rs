@@ -24,7 +24,7 @@ pub(crate) use answer::{Asked, Paging, Sent, created, done, expected, ok, page, 
 pub(crate) use describe::{Needs, Operation};
 pub(crate) use idempotency::{Claim, done as effect_done, idempotent};
 pub(crate) use store::sweep;
-pub(crate) use token::{Tokens, authenticate};
+pub(crate) use token::{SCOPE, Tokens, authenticate};
 
 use crate::actor::Right;
 use crate::router::{Guard, Route};

@@ -5,11 +5,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use base::handle;
 use http::StatusCode;
 use jose::hash::Mac;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::store;
 use crate::actor::Actor;
@@ -18,21 +21,28 @@ use crate::error::Refused;
 use crate::{Management, SharedManagement, people};
 
 /// The scope of tokens that this interface takes.
-const SCOPE: &str = "management";
+pub(crate) const SCOPE: &str = "management";
 
 /// How long a revoked token may still be taken.
 const FACTS_MS: u64 = 30_000;
 const MOST_FACTS: usize = 4_096;
+/// Questions to the identity system that are under way at a time, and how long one more waits for its turn.
+const MOST_AT_ONCE: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is known of tokens, by their keyed hash.
 pub(crate) struct Tokens {
     mac: Mac,
     facts: Mutex<HashMap<[u8; 32], (Facts, u64)>>,
+    /// Anybody may send any token: the identity system is not asked by more at once than it bears.
+    room: Semaphore,
 }
 
 #[derive(Debug, Clone)]
 struct Facts {
     subject: String,
+    /// It was given to a client for itself.
+    is_machine: bool,
     audiences: Vec<String>,
     scopes: Vec<String>,
     /// NumericDate.
@@ -47,6 +57,8 @@ struct Introspected {
     #[serde(default)]
     sub: Option<String>,
     #[serde(default)]
+    client_id: Option<String>,
+    #[serde(default)]
     aud: Value,
     #[serde(default)]
     scope: String,
@@ -56,7 +68,7 @@ struct Introspected {
 
 impl Tokens {
     pub fn new(mac: Mac) -> Self {
-        Self { mac, facts: Mutex::default() }
+        Self { mac, facts: Mutex::default(), room: Semaphore::new(MOST_AT_ONCE) }
     }
 
     fn known(&self, hash: &[u8; 32], now: u64) -> Option<Facts> {
@@ -80,11 +92,18 @@ pub(crate) async fn authenticate(management: &SharedManagement, token: &str) -> 
     if token.is_empty() || token.len() > 8_192 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused::Unauthenticated);
     }
+    if !may_be_access_token(token) {
+        return Err(Refused::Unauthenticated);
+    }
     let config = &management.config;
     let hash = management.tokens.mac.tag(token.as_bytes());
     let facts = match management.tokens.known(&hash, management.clock.monotonic_ms()) {
         Some(facts) => facts,
         None => {
+            let asking = tokio::time::timeout(PATIENCE, management.tokens.room.acquire()).await;
+            let Ok(Ok(_turn)) = asking else {
+                return Err(Refused::Upstream("the identity system is asked too much at once; try again".to_owned()));
+            };
             let facts = introspect(management, token).await?.ok_or(Refused::Unauthenticated)?;
             management.tokens.keep(hash, &facts, management.clock.monotonic_ms());
             facts
@@ -95,6 +114,10 @@ pub(crate) async fn authenticate(management: &SharedManagement, token: &str) -> 
     if over || !meant_for_us {
         return Err(Refused::Unauthenticated);
     }
+    // A program that is known by the same word as a person is not that person (RFC 9068 §5).
+    if facts.is_machine {
+        return Err(Refused::NoRight);
+    }
     if !facts.scopes.iter().any(|scope| scope == SCOPE) {
         return Err(Refused::NoRight);
     }
@@ -103,6 +126,22 @@ pub(crate) async fn authenticate(management: &SharedManagement, token: &str) -> 
     let person = people::person(&mut cx, &id).await?;
     // Somebody of whom we have never heard: a client by itself, or a person who has not logged in here yet.
     person.map(Actor::Person).ok_or(Refused::NoRight)
+}
+
+/// Other credentials of ours are sent nowhere, whatever they were sent here for; junk in the form of ours neither.
+fn may_be_access_token(token: &str) -> bool {
+    const OTHERS: [&str; 6] = [
+        handle::REFRESH_TOKEN,
+        handle::CODE,
+        handle::CLIENT_SECRET,
+        handle::REGISTRATION_TOKEN,
+        handle::INITIAL_TOKEN,
+        handle::ADMIN_TOKEN,
+    ];
+    if token.starts_with(handle::ACCESS_TOKEN) {
+        return handle::decode(handle::ACCESS_TOKEN, token).is_some();
+    }
+    !OTHERS.iter().any(|prefix| token.starts_with(prefix))
 }
 
 /// `None`: not active.
@@ -127,5 +166,6 @@ async fn introspect(management: &Management, token: &str) -> Result<Option<Facts
         _ => Vec::new(),
     };
     let scopes = found.scope.split(' ').map(str::to_owned).collect();
-    Ok(Some(Facts { subject, audiences, scopes, expires: found.exp }))
+    let is_machine = found.client_id.as_deref() == Some(&subject);
+    Ok(Some(Facts { subject, is_machine, audiences, scopes, expires: found.exp }))
 }

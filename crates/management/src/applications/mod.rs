@@ -167,10 +167,16 @@ pub struct Credentials {
 /// Writes down what is wanted. After the commit [`go_on`] asks the identity system.
 pub async fn create(cx: &mut Cx, organisation: &str, wanted: &Wanted) -> Result<Application, Refused> {
     cx.need_for(organisation, Share::Develop)?;
+    scopes::allowed(cx, &[], &wanted.scopes).await?;
+    create_with(cx, organisation, wanted).await
+}
+
+/// As [`create`], for code that has seen to it that these scopes may be asked for.
+pub(crate) async fn create_with(cx: &mut Cx, organisation: &str, wanted: &Wanted) -> Result<Application, Refused> {
+    cx.need_for(organisation, Share::Develop)?;
     let wanted = checked(wanted)?;
-    if people::organisation_name(cx, organisation).await?.is_none() {
-        return Err(Refused::NotFound("such organisation"));
-    }
+    // Whoever makes one waits here for whoever else does, so that none is too many.
+    people::hold(cx, organisation).await?;
     if store::count_living(cx, organisation).await? >= MOST_OF_ONE {
         return Err(Refused::Conflict(format!("an organisation has at most {MOST_OF_ONE} applications; delete one")));
     }
@@ -190,6 +196,7 @@ pub async fn update(cx: &mut Cx, id: &str, wanted: &Wanted) -> Result<Applicatio
         return Err(Refused::invalid("/kind", "stays what it is; make another application"));
     }
     let wanted = checked(wanted)?;
+    scopes::allowed(cx, &before.scopes, &wanted.scopes).await?;
     let asked = document(id, &wanted);
     store::update(cx, id, &wanted, &asked).await?.ok_or(Refused::NotFound("such application"))?;
     enqueue(cx, id, cx.now.plus(GRACE)).await?;
@@ -370,6 +377,10 @@ fn checked(wanted: &Wanted) -> Result<Wanted, Refused> {
 
 /// RFC 9700 §2.1, RFC 8252 §7: https, and on the user's own machine what is loopback or an app's own scheme.
 fn check_redirect(kind: Kind, uri: &str) -> Result<(), &'static str> {
+    // `Url` drops tabs and line ends, and what is kept is what was written.
+    if !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("is written in visible ASCII characters (RFC 3986)");
+    }
     let url = Url::parse(uri).map_err(|_| "is no absolute URI")?;
     if url.fragment().is_some() {
         return Err("has a fragment (RFC 6749 §3.1.2)");

@@ -192,7 +192,7 @@ async fn create_invitation(mut cx: Cx, Path(organisation): Path<String>, body: B
     let mut answer = of_invitation(&made.invitation);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("token".to_owned(), json!(made.token));
-        answer.insert("url".to_owned(), json!(format!("{url}/join?invitation={}", made.token)));
+        answer.insert("url".to_owned(), json!(format!("{url}/invitation?token={}", made.token)));
     }
     Ok(shown(StatusCode::CREATED, &answer))
 }

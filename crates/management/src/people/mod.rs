@@ -31,6 +31,9 @@ use crate::{Cx, PROVIDER};
 /// How long an invitation can be taken.
 const INVITED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 const LONGEST_NAME: usize = 100;
+/// What one person makes alone, and what stands open at a time.
+const MOST_OWNED: i64 = 50;
+const MOST_INVITATIONS: usize = 200;
 
 /// A person with what they are a member of; nothing if there is no such person.
 pub async fn person(cx: &mut Cx, id: &str) -> Result<Option<Person>, Refused> {
@@ -87,6 +90,12 @@ pub async fn found(cx: &mut Cx, name: &str, id: Option<&str>) -> Result<Organisa
         return Err(Refused::NoRight);
     }
     let name = named(name)?;
+    if let (Actor::Person(person), false) = (&cx.actor, cx.actor.may(Right::Administer)) {
+        let person = person.id.clone();
+        if store::count_owned(cx, &person).await? >= MOST_OWNED {
+            return Err(Refused::Conflict(format!("a person owns at most {MOST_OWNED} organisations")));
+        }
+    }
     let id = match id {
         None => organisation_id(&name),
         Some(id) => {
@@ -127,7 +136,8 @@ pub async fn set_role(cx: &mut Cx, organisation: &str, person: &str, role: Role)
         return Err(last_one(chief));
     }
     store::set_member(cx, organisation, person, role).await?;
-    let detail = json!({"role": role.as_str(), "before": before.as_str()});
+    let withdrawn = if before == chief && role != chief { take_back(cx, organisation, person).await? } else { 0 };
+    let detail = json!({"role": role.as_str(), "before": before.as_str(), "invitationsWithdrawn": withdrawn});
     tell(cx, "member.set", format!("person:{person}"), Some(organisation), detail).await?;
     Ok(())
 }
@@ -145,7 +155,8 @@ pub async fn remove(cx: &mut Cx, organisation: &str, person: &str) -> Result<(),
         return Err(last_one(chief));
     }
     store::remove_member(cx, organisation, person).await?;
-    let detail = json!({"before": before.as_str()});
+    let withdrawn = take_back(cx, organisation, person).await?;
+    let detail = json!({"before": before.as_str(), "invitationsWithdrawn": withdrawn});
     tell(cx, "member.removed", format!("person:{person}"), Some(organisation), detail).await?;
     Ok(())
 }
@@ -163,6 +174,10 @@ pub async fn invite(cx: &mut Cx, organisation: &str, role: Role, note: &str) -> 
     fits(organisation, role)?;
     if store::organisation_name(cx, organisation).await?.is_none() {
         return Err(Refused::NotFound("such organisation"));
+    }
+    if store::invitations(cx, organisation).await?.len() >= MOST_INVITATIONS {
+        let why = format!("{MOST_INVITATIONS} invitations are open; withdraw some first");
+        return Err(Refused::Conflict(why));
     }
     let token = base::random::text::<32>();
     let invitation = Invitation {
@@ -208,6 +223,17 @@ pub async fn withdraw(cx: &mut Cx, organisation: &str, invitation: &str) -> Resu
     }
     tell(cx, "invitation.withdrawn", format!("invitation:{invitation}"), Some(organisation), json!({})).await?;
     Ok(())
+}
+
+/// Who may not invite any more has no invitation in the drawer by which they, or a friend, come back.
+async fn take_back(cx: &mut Cx, organisation: &str, person: &str) -> Result<u64, Refused> {
+    let by = Actor::Person(Person { id: person.to_owned(), name: String::new(), memberships: Vec::new() }).to_string();
+    Ok(store::withdraw_of(cx, organisation, &by).await?)
+}
+
+/// Changes of what belongs to one organisation come one after the other from here to the commit.
+pub(crate) async fn hold(cx: &mut Cx, organisation: &str) -> Result<(), Refused> {
+    store::lock(cx, organisation).await?.ok_or(Refused::NotFound("such organisation"))
 }
 
 /// The provider's members are the provider's affair: its roles are rights over everybody.

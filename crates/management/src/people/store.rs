@@ -252,6 +252,17 @@ pub(super) async fn remove_invitation(cx: &mut Cx, organisation: &str, id: &str)
     Ok(cx.tx.execute(sql, &params![organisation, id]).await? == 1)
 }
 
+/// Those that somebody made and nobody has taken; how many.
+pub(super) async fn withdraw_of(cx: &mut Cx, organisation: &str, by: &str) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM invitations WHERE organisation = $1 AND invited_by = $2 AND used_at IS NULL";
+    cx.tx.execute(sql, &params![organisation, by]).await
+}
+
+pub(super) async fn count_owned(cx: &mut Cx, person: &str) -> Result<i64, StoreError> {
+    let sql = "SELECT count(*) AS many FROM members WHERE person = $1 AND role = 'owner'";
+    cx.tx.one(sql, &params![person]).await?.map_or(Ok(0), |row| row.int("many"))
+}
+
 pub(super) async fn forget_invitations(cx: &mut Cx, before: Time) -> Result<(), StoreError> {
     let sql = "DELETE FROM invitations WHERE expires_at < $1";
     cx.tx.execute(sql, &params![before]).await?;

@@ -63,12 +63,6 @@ pub(super) async fn find(visit: &mut Visit, name: &str) -> Result<(Api, Revision
     Ok((api, revision.ok_or(Refused::NotFound("API of this name"))?))
 }
 
-/// The scopes that an API's operations ask for.
-pub(super) async fn scopes(visit: &mut Visit, name: &str) -> Result<Vec<String>, Halt> {
-    let (_, revision) = find(visit, name).await?;
-    Ok(reference::scopes(&document_for_consumers(&visit.cx.management.config, &revision), None))
-}
-
 pub(super) async fn document(mut visit: Visit, Path(name): Path<String>) -> Response {
     let made = match find(&mut visit, &name).await {
         Ok((_, revision)) => {

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::schema::{Row, example, kind, members, plain, resolve, strings};
+use super::schema::{Row, cut, example, kind, members, plain, resolve, strings, written};
 use super::snippets::{self, Snippet};
 
 #[derive(Serialize)]
@@ -62,6 +62,10 @@ pub(super) struct Answer {
     pub description: String,
     pub content: Option<Content>,
 }
+
+/// References may lead to the same answer again and again.
+const MOST_ANSWERS: usize = 40;
+const MOST_PARAMETERS: usize = 200;
 
 /// A piece of text: `p`, `li`, `h` or `code`.
 #[derive(Serialize)]
@@ -135,7 +139,7 @@ pub(super) fn operation(root: &Value, name: &str) -> Option<Operation> {
     let own = spec.get("parameters");
     let mut parameters: Vec<Parameter> = Vec::new();
     for value in [shared, own].into_iter().flatten().filter_map(Value::as_array).flatten() {
-        let Some(parameter) = parameter(root, value) else { continue };
+        let Some(parameter) = parameter(root, value).filter(|_| parameters.len() < MOST_PARAMETERS) else { continue };
         // An operation's own stands in place of the path's (OpenAPI §4.8.10).
         parameters.retain(|known| (&known.name, &known.place) != (&parameter.name, &parameter.place));
         parameters.push(parameter);
@@ -156,10 +160,19 @@ pub(super) fn operation(root: &Value, name: &str) -> Option<Operation> {
         public: requirements.is_some_and(Vec::is_empty),
         body_required: body.and_then(|body| body.get("required")).and_then(Value::as_bool).unwrap_or(false),
         body: content,
-        responses: answers.into_iter().flatten().map(|(status, answer)| self::answer(root, status, answer)).collect(),
+        responses: answers
+            .into_iter()
+            .flatten()
+            .take(MOST_ANSWERS)
+            .map(|(status, answer)| self::answer(root, status, answer))
+            .collect(),
         parameters,
         line,
     })
+}
+
+pub(super) fn knows(root: &Value, name: &str) -> bool {
+    operations(root).any(|(path, method, spec)| line(path, method, spec).name == name)
 }
 
 /// The scopes that the operations of a document ask for.
@@ -214,9 +227,9 @@ fn parameter(root: &Value, value: &Value) -> Option<Parameter> {
         required: place == "path" || value.get("required").and_then(Value::as_bool).unwrap_or(false),
         place,
         kind: kind(root, schema),
-        description: text("description").unwrap_or_default(),
+        description: cut(&text("description").unwrap_or_default()),
         example: shown.or(first).map(plain).unwrap_or_default(),
-        options: schema.get("enum").and_then(Value::as_array).into_iter().flatten().map(plain).collect(),
+        options: schema.get("enum").and_then(Value::as_array).into_iter().flatten().take(200).map(plain).collect(),
     })
 }
 
@@ -242,7 +255,7 @@ fn answer(root: &Value, status: &str, value: &Value) -> Answer {
     let value = resolve(root, value);
     Answer {
         status: status.to_owned(),
-        description: value.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        description: cut(value.get("description").and_then(Value::as_str).unwrap_or_default()),
         content: content(root, value),
     }
 }
@@ -256,13 +269,14 @@ fn content(root: &Value, value: &Value) -> Option<Content> {
         let first = spec.get("examples")?.as_object()?.values().next()?;
         resolve(root, first).get("value")
     });
-    let example = given.cloned().unwrap_or_else(|| example(root, schema, 0));
+    let made_up = given.is_none().then(|| example(root, schema));
+    let example = given.or(made_up.as_ref()).unwrap_or(&Value::Null);
     let mut rows = Vec::new();
     members(root, schema, 0, &mut rows);
     let is_json = media_type.contains("json");
-    let example = match &example {
-        Value::String(text) if !is_json => text.clone(),
-        other => serde_json::to_string_pretty(other).unwrap_or_default(),
+    let example = match example {
+        Value::String(text) if !is_json => cut(text),
+        other => written(other).unwrap_or_else(|| "…".to_owned()),
     };
     Some(Content { media_type: media_type.clone(), rows, example, is_json })
 }

@@ -6,6 +6,14 @@ use serde_json::{Map, Value};
 pub(super) const MOST_DEPTH: usize = 5;
 const MOST_ROWS: usize = 200;
 const MOST_HOPS: usize = 16;
+/// Alternatives inside of alternatives.
+const MOST_KINDS: usize = 2;
+/// Values of an example that is made up: a schema of forty members that are all itself has a hundred million.
+const MOST_VALUES: usize = 400;
+/// Of what a document gives as an example, and of texts that a row or an option has.
+const LONGEST_EXAMPLE: usize = 64 << 10;
+const LONGEST_TEXT: usize = 4_000;
+const LONGEST_WORD: usize = 200;
 
 /// One member of a schema.
 #[derive(Serialize)]
@@ -37,10 +45,11 @@ pub(super) fn members(root: &Value, schema: &Value, depth: usize, rows: &mut Vec
     if depth >= MOST_DEPTH {
         return;
     }
-    let schema = resolve(root, schema);
-    if let Some(items) = schema.get("items") {
-        members(root, items, depth, rows);
-        return;
+    let mut schema = resolve(root, schema);
+    // A list may be a list of itself.
+    for _ in 0..MOST_HOPS {
+        let Some(items) = schema.get("items") else { break };
+        schema = resolve(root, items);
     }
     for part in parts(root, schema) {
         let required = strings(part.get("required"));
@@ -54,7 +63,7 @@ pub(super) fn members(root: &Value, schema: &Value, depth: usize, rows: &mut Vec
                 depth,
                 kind: kind(root, member),
                 required: required.contains(name),
-                description: member.get("description").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                description: cut(member.get("description").and_then(Value::as_str).unwrap_or_default()),
             });
             members(root, member, depth.saturating_add(1), rows);
         }
@@ -63,17 +72,22 @@ pub(super) fn members(root: &Value, schema: &Value, depth: usize, rows: &mut Vec
 
 /// `string (date-time)`, `array of Order`, `one of a, b`.
 pub(super) fn kind(root: &Value, schema: &Value) -> String {
+    kind_within(root, schema, MOST_KINDS)
+}
+
+fn kind_within(root: &Value, schema: &Value, depth: usize) -> String {
     if let Some(options) = schema.get("enum").and_then(Value::as_array) {
         let options: Vec<String> = options.iter().take(12).map(plain).collect();
         return format!("one of {}", options.join(", "));
     }
     if let Some(several) = ["oneOf", "anyOf"].iter().find_map(|name| schema.get(*name)).and_then(Value::as_array) {
-        let kinds: Vec<String> = several.iter().take(6).map(|one| kind(root, resolve(root, one))).collect();
-        return kinds.join(" or ");
+        let Some(depth) = depth.checked_sub(1) else { return "any".to_owned() };
+        let kinds = several.iter().take(6).map(|one| kind_within(root, resolve(root, one), depth));
+        return kinds.collect::<Vec<_>>().join(" or ");
     }
     let base = match schema.get("type") {
-        Some(Value::String(name)) => name.clone(),
-        Some(Value::Array(names)) => names.iter().map(plain).collect::<Vec<_>>().join(" or "),
+        Some(Value::String(name)) => shortened(name, LONGEST_WORD),
+        Some(Value::Array(names)) => names.iter().take(8).map(plain).collect::<Vec<_>>().join(" or "),
         _ if schema.get("properties").is_some() || schema.get("allOf").is_some() => "object".to_owned(),
         _ => "any".to_owned(),
     };
@@ -81,31 +95,39 @@ pub(super) fn kind(root: &Value, schema: &Value) -> String {
         let items = schema.get("items").map_or(&Value::Null, |items| resolve(root, items));
         // One step down only: a list of lists of itself has an end here too.
         let inner = items.get("type").and_then(Value::as_str).unwrap_or("any");
-        return format!("array of {inner}");
+        return format!("array of {}", shortened(inner, LONGEST_WORD));
     }
     match schema.get("format").and_then(Value::as_str) {
-        Some(format) => format!("{base} ({format})"),
+        Some(format) => format!("{base} ({})", shortened(format, LONGEST_WORD)),
         None => base,
     }
 }
 
 /// Something that fits the schema.
-pub(super) fn example(root: &Value, schema: &Value, depth: usize) -> Value {
+pub(super) fn example(root: &Value, schema: &Value) -> Value {
+    let mut left = MOST_VALUES;
+    made_up(root, schema, 0, &mut left)
+}
+
+fn made_up(root: &Value, schema: &Value, depth: usize, left: &mut usize) -> Value {
     let schema = resolve(root, schema);
     let given = schema.get("example").or_else(|| schema.pointer("/examples/0")).or_else(|| schema.get("default"));
     if let Some(value) = given.or_else(|| schema.get("const")).or_else(|| schema.pointer("/enum/0")) {
-        return value.clone();
+        return if compact(value).is_some_and(|text| text.len() <= LONGEST_TEXT) { value.clone() } else { "…".into() };
     }
-    if depth >= MOST_DEPTH {
+    *left = left.saturating_sub(1);
+    if depth >= MOST_DEPTH || *left == 0 {
         return Value::Null;
     }
     if let Some(first) = ["oneOf", "anyOf"].iter().find_map(|name| schema.get(*name)?.get(0)) {
-        return example(root, first, depth.saturating_add(1));
+        return made_up(root, first, depth.saturating_add(1), left);
     }
     let mut object = Map::new();
     for part in parts(root, schema) {
         for (name, member) in part.get("properties").and_then(Value::as_object).into_iter().flatten().take(40) {
-            object.insert(name.clone(), example(root, member, depth.saturating_add(1)));
+            if *left > 0 {
+                object.insert(name.clone(), made_up(root, member, depth.saturating_add(1), left));
+            }
         }
     }
     if !object.is_empty() {
@@ -118,7 +140,7 @@ pub(super) fn example(root: &Value, schema: &Value, depth: usize) -> Value {
     match name {
         Some("array") => {
             let items = schema.get("items").unwrap_or(&Value::Null);
-            Value::Array(vec![example(root, items, depth.saturating_add(1))])
+            Value::Array(vec![made_up(root, items, depth.saturating_add(1), left)])
         }
         Some("integer" | "number") => Value::from(1),
         Some("boolean") => Value::from(true),
@@ -140,9 +162,91 @@ pub(super) fn strings(list: Option<&Value>) -> Vec<String> {
     items.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+/// One word or value, as a row or a choice shows it.
 pub(super) fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = match value {
+        Value::String(text) => Some(shortened(text, LONGEST_WORD)),
+        other => compact(other).map(|text| shortened(&text, LONGEST_WORD)),
+    };
+    text.unwrap_or_else(|| "…".to_owned())
+}
+
+/// A text of the document, which may be as long as the document and stand there a thousand times by reference.
+pub(super) fn cut(text: &str) -> String {
+    shortened(text, LONGEST_TEXT)
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// JSON for people, unless it is too long to be read.
+pub(super) fn written(value: &Value) -> Option<String> {
+    let mut room = Room(Vec::new());
+    serde_json::to_writer_pretty(&mut room, value).ok()?;
+    String::from_utf8(room.0).ok()
+}
+
+fn compact(value: &Value) -> Option<String> {
+    let mut room = Room(Vec::new());
+    serde_json::to_writer(&mut room, value).ok()?;
+    String::from_utf8(room.0).ok()
+}
+
+/// Takes so much, and then no more.
+struct Room(Vec<u8>);
+
+impl std::io::Write for Room {
+    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
+        if self.0.len().saturating_add(more.len()) > LONGEST_EXAMPLE {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.0.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Documents are somebody's, and anybody may open their pages: none of these may cost a stack or a memory.
+    #[test]
+    fn schemas_that_are_made_to_be_endless_have_an_end() {
+        let wide: Map<String, Value> =
+            (0..60).map(|at| (format!("p{at}"), json!({"$ref": "#/components/schemas/Wide"}))).collect();
+        let long = "x".repeat(2 << 20);
+        let same: Map<String, Value> =
+            (0..300).map(|at| (format!("p{at}"), json!({"$ref": "#/components/schemas/Long"}))).collect();
+        let root = json!({"components": {"schemas": {
+            "List": {"type": "array", "items": {"$ref": "#/components/schemas/List"}},
+            "Lists": {"items": {"items": {"$ref": "#/components/schemas/Lists"}}},
+            "One": {"oneOf": [{"$ref": "#/components/schemas/Other"}, {"$ref": "#/components/schemas/One"}]},
+            "Other": {"anyOf": [{"$ref": "#/components/schemas/One"}, {"type": "string"}]},
+            "All": {"allOf": [{"$ref": "#/components/schemas/All"}, {"$ref": "#/components/schemas/Wide"}]},
+            "Wide": {"type": "object", "properties": wide},
+            "Long": {"type": long, "description": long, "enum": [long, {"a": long}], "example": long},
+            "Same": {"properties": same},
+        }}});
+
+        for name in ["List", "Lists", "One", "Other", "All", "Wide", "Long", "Same"] {
+            let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+            let mut rows = Vec::new();
+            members(&root, &schema, 0, &mut rows);
+            let text: usize = rows.iter().map(|row| row.kind.len() + row.description.len()).sum();
+            assert!(rows.len() <= MOST_ROWS && text < 4 << 20, "{name}: {text}");
+            assert!(kind(&root, resolve(&root, &schema)).len() < 20_000, "{name}");
+            assert!(example(&root, &schema).to_string().len() < 1 << 20, "{name}");
+        }
+        assert_eq!(kind(&root, &root["components"]["schemas"]["One"]), "any or string or any or any");
     }
 }

@@ -124,6 +124,7 @@ pub(super) async fn subscribe(mut visit: Visit, Path(api): Path<String>, body: B
 async fn make(visit: &mut Visit, api: &str, body: &[u8]) -> Result<Response, Halt> {
     let organisation = visit.home(Share::Develop)?;
     let fields = visit.form(body)?;
+    super::catalogue::find(visit, api).await?;
     let application = fields.text("application").to_owned();
     let client = client_of(visit, &organisation, &application).await?;
     let mut cx = visit.cx.again();
@@ -135,11 +136,9 @@ async fn make(visit: &mut Visit, api: &str, body: &[u8]) -> Result<Response, Hal
         note: fields.one("note").map(str::to_owned),
     };
     let made = subscriptions::request(&mut cx, wanted).await?;
-    // The application may ask for the scopes of what it is subscribed to.
-    let scopes = super::catalogue::scopes(visit, api).await?;
-    let more = applications::set_api_scopes(&mut cx, &made.application, &scopes).await?;
     cx.commit().await?;
-    if more {
+    // With a subscription in force the application may ask for its scopes; with one that waits it may not yet.
+    if made.state == State::Active {
         applications::go_on(&visit.cx.management, &made.application).await?;
     }
     Ok(visit.go(&format!("/subscriptions/{}?new=1", made.id)))

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::openapi::{OpenApi, Operation, names};
-use super::schema::{Comparison, Way};
+use super::schema::{Comparison, Effort, Way};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Breaking {
@@ -24,6 +24,7 @@ pub fn breaking(old: &Value, new: &Value) -> Vec<Breaking> {
     let (old, new) = (OpenApi { root: old }, OpenApi { root: new });
     let (was, is) = (by_place(old), by_place(new));
     let mut out = Vec::new();
+    let effort = Effort::default();
     for (place, (name, before)) in &was {
         let mut found: Vec<(&'static str, String)> = Vec::new();
         match is.get(place) {
@@ -35,13 +36,18 @@ pub fn breaking(old: &Value, new: &Value) -> Vec<Breaking> {
                     // Plans, policies and usage know the operation by its name.
                     found.push(("operation_renamed", format!("is called `{now}` now")));
                 }
-                parameters(old, *before, new, *after, &mut found);
-                request_body(old, *before, new, *after, &mut found);
-                responses(old, *before, new, *after, &mut found);
+                parameters((old, *before), (new, *after), &effort, &mut found);
+                request_body((old, *before), (new, *after), &effort, &mut found);
+                responses((old, *before), (new, *after), &effort, &mut found);
                 security(old, *before, new, *after, &mut found);
             }
         }
         out.extend(found.into_iter().map(|(rule, message)| Breaking { rule, operation: name.clone(), message }));
+    }
+    if effort.is_spent() {
+        let message = "the schemas are too intricate to be compared to the end; look at the difference yourself";
+        let first = was.values().next().map(|(name, _)| name.clone()).unwrap_or_default();
+        out.push(Breaking { rule: "not_compared", operation: first, message: message.to_owned() });
     }
     out
 }
@@ -61,10 +67,9 @@ fn is_true(value: &Value, key: &str) -> bool {
 }
 
 fn parameters<'a>(
-    old: OpenApi<'a>,
-    before: Operation<'a>,
-    new: OpenApi<'a>,
-    after: Operation<'a>,
+    (old, before): (OpenApi<'a>, Operation<'a>),
+    (new, after): (OpenApi<'a>, Operation<'a>),
+    effort: &'a Effort,
     found: &mut Vec<(&'static str, String)>,
 ) {
     let was = old.parameters(before);
@@ -85,7 +90,7 @@ fn parameters<'a>(
             _ => {}
         }
         if let Some((before, after)) = known.and_then(|known| Some((known.get("schema")?, parameter.get("schema")?))) {
-            let mut comparison = Comparison { old, new, way: Way::In, found: Vec::new() };
+            let mut comparison = Comparison { old, new, way: Way::In, effort, found: Vec::new() };
             comparison.run(name, before, after);
             found.append(&mut comparison.found);
         }
@@ -93,10 +98,9 @@ fn parameters<'a>(
 }
 
 fn request_body<'a>(
-    old: OpenApi<'a>,
-    before: Operation<'a>,
-    new: OpenApi<'a>,
-    after: Operation<'a>,
+    (old, before): (OpenApi<'a>, Operation<'a>),
+    (new, after): (OpenApi<'a>, Operation<'a>),
+    effort: &'a Effort,
     found: &mut Vec<(&'static str, String)>,
 ) {
     let body = |openapi: OpenApi<'a>, operation: Operation<'a>| openapi.resolve(operation.spec.get("requestBody")?);
@@ -108,7 +112,7 @@ fn request_body<'a>(
             if is_true(is, "required") && !is_true(was, "required") {
                 found.push(("request_body_required", "a body must be sent".to_owned()));
             }
-            contents((old, was), (new, is), Way::In, "body", found);
+            contents((old, was), (new, is), (Way::In, "body"), effort, found);
         }
         _ => {}
     }
@@ -118,8 +122,8 @@ fn request_body<'a>(
 fn contents<'a>(
     (old, was): (OpenApi<'a>, &'a Value),
     (new, is): (OpenApi<'a>, &'a Value),
-    way: Way,
-    what: &str,
+    (way, what): (Way, &str),
+    effort: &'a Effort,
     found: &mut Vec<(&'static str, String)>,
 ) {
     for (media, before) in was.get("content").and_then(Value::as_object).into_iter().flatten() {
@@ -128,7 +132,7 @@ fn contents<'a>(
             continue;
         };
         if let (Some(before), Some(after)) = (before.get("schema"), after.get("schema")) {
-            let mut comparison = Comparison { old, new, way, found: Vec::new() };
+            let mut comparison = Comparison { old, new, way, effort, found: Vec::new() };
             comparison.run(what, before, after);
             found.append(&mut comparison.found);
         }
@@ -137,10 +141,9 @@ fn contents<'a>(
 
 /// Only what is promised of success: nobody complains about a failure that is gone.
 fn responses<'a>(
-    old: OpenApi<'a>,
-    before: Operation<'a>,
-    new: OpenApi<'a>,
-    after: Operation<'a>,
+    (old, before): (OpenApi<'a>, Operation<'a>),
+    (new, after): (OpenApi<'a>, Operation<'a>),
+    effort: &'a Effort,
     found: &mut Vec<(&'static str, String)>,
 ) {
     let was = before.spec.get("responses").and_then(Value::as_object);
@@ -150,7 +153,7 @@ fn responses<'a>(
             None => found.push(("response_removed", format!("the answer {status} is gone"))),
             Some(after) => {
                 if let (Some(before), Some(after)) = (old.resolve(before), new.resolve(after)) {
-                    contents((old, before), (new, after), Way::Out, &format!("answer {status}"), found);
+                    contents((old, before), (new, after), (Way::Out, &format!("answer {status}")), effort, found);
                 }
             }
         }

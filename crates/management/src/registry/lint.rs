@@ -35,7 +35,7 @@ impl Finding {
 pub fn lint(openapi: OpenApi<'_>) -> Vec<Finding> {
     let mut out = Vec::new();
     document(openapi, &mut out);
-    references(openapi, openapi.root, String::new(), &mut out);
+    references(openapi, openapi.root, &mut Vec::new(), &mut out);
     let mut ids: BTreeMap<&str, String> = BTreeMap::new();
     for operation in openapi.operations() {
         operation_findings(openapi, operation, &mut out);
@@ -75,27 +75,51 @@ fn document(openapi: OpenApi<'_>, out: &mut Vec<Finding>) {
     }
 }
 
+/// Nobody reads more of the same.
+const MOST_REFERENCES: usize = 200;
+
+/// A step of the way into a document. It is put into words where something is found, and not for each node: keys may be
+/// as long as the document.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    At(usize),
+}
+
+fn pointer(way: &[Step<'_>]) -> String {
+    let word = |step: &Step<'_>| match step {
+        Step::Key(key) => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Step::At(at) => format!("/{at}"),
+    };
+    way.iter().map(word).collect()
+}
+
 /// References that lead out of the document, or nowhere.
-fn references(openapi: OpenApi<'_>, value: &Value, pointer: String, out: &mut Vec<Finding>) {
+fn references<'a>(openapi: OpenApi<'a>, value: &'a Value, way: &mut Vec<Step<'a>>, out: &mut Vec<Finding>) {
     match value {
         Value::Object(members) => {
-            if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            if let Some(reference) = reference.filter(|_| out.len() < MOST_REFERENCES) {
+                let shown: String = reference.chars().take(200).collect();
                 if !reference.starts_with('#') {
-                    let message =
-                        format!("`{reference}` is outside of the document and is not fetched; bundle it first");
-                    out.push(Finding::new(Level::Warning, "ref-outside", pointer.clone(), message));
+                    let message = format!("`{shown}` is outside of the document and is not fetched; bundle it first");
+                    out.push(Finding::new(Level::Warning, "ref-outside", pointer(way), message));
                 } else if openapi.resolve(value).is_none() {
-                    let message = format!("`{reference}` leads nowhere, or in a circle");
-                    out.push(Finding::new(Level::Warning, "ref-broken", pointer.clone(), message));
+                    let message = format!("`{shown}` leads nowhere, or in a circle");
+                    out.push(Finding::new(Level::Warning, "ref-broken", pointer(way), message));
                 }
             }
             for (key, value) in members.iter().filter(|(key, _)| *key != "example" && *key != "examples") {
-                references(openapi, value, format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")), out);
+                way.push(Step::Key(key));
+                references(openapi, value, way, out);
+                way.pop();
             }
         }
         Value::Array(items) => {
             for (at, value) in items.iter().enumerate() {
-                references(openapi, value, format!("{pointer}/{at}"), out);
+                way.push(Step::At(at));
+                references(openapi, value, way, out);
+                way.pop();
             }
         }
         _ => {}

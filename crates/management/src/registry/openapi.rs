@@ -1,6 +1,8 @@
 //! OpenAPI 3.0 and 3.1 documents as they are: JSON with an accessor. Nothing is ever fetched; references are
 //! followed inside the document only, and not for ever.
 
+use std::collections::{HashMap, HashSet};
+
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
@@ -175,12 +177,17 @@ pub fn header_parameters(root: &Value) -> Vec<String> {
 /// it stands there a second time.
 pub fn names<'a>(openapi: OpenApi<'a>) -> Vec<(String, Operation<'a>)> {
     let mut names: Vec<(String, Operation<'a>)> = Vec::new();
+    let mut known: HashSet<String> = HashSet::new();
+    // How often a name came already: two thousand of the same are not tried from the first one on each time.
+    let mut again: HashMap<String, usize> = HashMap::new();
     for operation in openapi.operations() {
-        let known = |name: &str| names.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        let own = operation.id().filter(|id| !known(id)).map(str::to_owned);
+        let own = operation.id().filter(|id| !known.contains(&id.to_ascii_lowercase())).map(str::to_owned);
         let mut name = own.unwrap_or_else(|| made_up(operation));
-        while known(&name) {
+        let times = again.entry(name.to_ascii_lowercase()).or_default();
+        name.push_str(&"_".repeat(*times));
+        while !known.insert(name.to_ascii_lowercase()) {
             name.push('_');
+            *times = times.saturating_add(1);
         }
         names.push((name, operation));
     }

@@ -3,7 +3,8 @@
 //! What is compared: types, values, bounds, what is required, members, items. What cannot be decided is no
 //! finding: a report that cries wolf is not read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -12,6 +13,32 @@ use super::openapi::OpenApi;
 /// Schemas refer to themselves; nobody reads what is deeper.
 const MOST_DEPTH: usize = 12;
 const MOST_FINDINGS: usize = 200;
+
+/// Of all schemas of two documents together. Forty members that are all itself, twelve deep, have no end otherwise.
+const MOST_STEPS: usize = 1_000_000;
+
+/// What is left of the work that a comparison of two documents may be.
+#[derive(Debug)]
+pub struct Effort(Cell<usize>);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(Cell::new(MOST_STEPS))
+    }
+}
+
+impl Effort {
+    fn spend(&self, steps: usize) -> bool {
+        let left = self.0.get().saturating_sub(steps);
+        self.0.set(left);
+        left > 0
+    }
+
+    /// Not all of it was looked at.
+    pub fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+}
 
 /// Which way the data goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +72,7 @@ pub struct Comparison<'a> {
     pub old: OpenApi<'a>,
     pub new: OpenApi<'a>,
     pub way: Way,
+    pub effort: &'a Effort,
     pub found: Vec<(&'static str, String)>,
 }
 
@@ -61,7 +89,10 @@ impl<'a> Comparison<'a> {
 
     fn compare(&mut self, at: &str, old: &'a Value, new: &'a Value, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
-        let (was, is) = (view(self.old, old), view(self.new, new));
+        if !self.effort.spend(1) {
+            return;
+        }
+        let (was, is) = (view(self.old, old, self.effort), view(self.new, new, self.effort));
         self.types(at, &was, &is);
         if self.way == Way::In {
             self.narrowing(at, &was, &is);
@@ -111,7 +142,10 @@ impl<'a> Comparison<'a> {
         if let Some(now) = &is.values {
             let gone = match &was.values {
                 None => vec!["anything else".to_owned()],
-                Some(before) => before.iter().filter(|value| !now.contains(value)).map(ToString::to_string).collect(),
+                Some(before) => {
+                    let now: HashSet<String> = now.iter().map(ToString::to_string).collect();
+                    before.iter().map(ToString::to_string).filter(|value| !now.contains(value)).take(20).collect()
+                }
             };
             if !gone.is_empty() {
                 self.say("type_narrowed", format!("`{at}` takes no longer {}", gone.join(", ")));
@@ -153,15 +187,20 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn view<'a>(openapi: OpenApi<'a>, schema: &'a Value) -> View<'a> {
+fn view<'a>(openapi: OpenApi<'a>, schema: &'a Value, effort: &Effort) -> View<'a> {
     let mut view = View::default();
-    fold(openapi, schema, &mut view, MOST_DEPTH);
+    fold(openapi, schema, &mut view, MOST_DEPTH, effort);
     view
 }
 
-fn fold<'a>(openapi: OpenApi<'a>, schema: &'a Value, view: &mut View<'a>, depth: usize) {
+fn fold<'a>(openapi: OpenApi<'a>, schema: &'a Value, view: &mut View<'a>, depth: usize, effort: &Effort) {
     let Some(depth) = depth.checked_sub(1) else { return };
     let Some(schema) = openapi.resolve(schema).and_then(Value::as_object) else { return };
+    let lists = ["enum", "required", "type", "oneOf", "anyOf"].iter().filter_map(|name| schema.get(*name)?.as_array());
+    let members = schema.get("properties").and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    if !effort.spend(lists.map(Vec::len).sum::<usize>().saturating_add(members).saturating_add(1)) {
+        return;
+    }
     match schema.get("type") {
         Some(Value::String(kind)) => view.types.extend([kind.as_str()]),
         Some(Value::Array(kinds)) => view.types.extend(kinds.iter().filter_map(Value::as_str)),
@@ -194,6 +233,6 @@ fn fold<'a>(openapi: OpenApi<'a>, schema: &'a Value, view: &mut View<'a>, depth:
         view.alternatives.extend(schema.get(list).and_then(Value::as_array).into_iter().flatten());
     }
     for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-        fold(openapi, part, view, depth);
+        fold(openapi, part, view, depth, effort);
     }
 }

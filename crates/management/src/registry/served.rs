@@ -1,10 +1,12 @@
 //! What consumers are shown: the document with the gateway's address and what the gateway really asks for.
 
+use std::collections::HashMap;
+
 use catalog::published::Document;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::openapi::{METHODS, OpenApi, names};
+use super::openapi::{METHODS, OpenApi, Operation, names};
 use super::{Draft, Revision};
 use crate::config::Config;
 
@@ -31,10 +33,11 @@ pub struct OperationView {
 
 pub fn operations_of(draft: &Draft) -> Vec<OperationView> {
     let described = draft.openapi.as_ref().map(|root| names(OpenApi { root })).unwrap_or_default();
+    let described: HashMap<String, Operation<'_>> = described.into_iter().collect();
     let mut out = Vec::new();
     for route in served(&draft.resources) {
         let name = route.operation();
-        let spec = described.iter().find(|(known, _)| *known == name).map(|(_, operation)| operation);
+        let spec = described.get(&name);
         let text = |key: &str| spec.and_then(|operation| operation.text(key)).unwrap_or_default().to_owned();
         let tags = spec.and_then(|operation| operation.spec.get("tags")).and_then(Value::as_array);
         out.push(OperationView {
@@ -77,26 +80,29 @@ pub fn document_for_consumers(config: &Config, revision: &Revision) -> Value {
 }
 
 fn rewritten(config: &Config, draft: &Draft, document: &Value) -> Value {
-    let routes: Vec<Served<'_>> = served(&draft.resources).collect();
+    let mut routes: HashMap<String, Served<'_>> = HashMap::new();
+    for route in served(&draft.resources) {
+        routes.entry(route.operation()).or_insert(route);
+    }
+    let names = names(OpenApi { root: document });
     let mut paths: Map<String, Value> = Map::new();
-    let openapi = OpenApi { root: document };
-    for (name, operation) in names(openapi) {
-        let Some(route) = routes.iter().find(|route| route.operation() == name) else { continue };
+    for (name, operation) in &names {
+        let Some(route) = routes.get(name) else { continue };
         let path = paths.entry(operation.path.to_owned()).or_insert_with(|| {
             let shared = operation.item.iter().filter(|(key, _)| !METHODS.contains(&key.as_str()) && *key != "servers");
             Value::Object(shared.map(|(key, value)| (key.clone(), value.clone())).collect())
         });
         let mut spec = operation.spec.clone();
         spec.shift_remove("servers");
-        spec.insert("operationId".to_owned(), name.into());
+        spec.insert("operationId".to_owned(), name.as_str().into());
         spec.insert("security".to_owned(), route.security());
         if let Some(path) = path.as_object_mut() {
             path.insert(operation.method.to_owned(), Value::Object(spec));
         }
     }
     // Where the paths of the document begin at the gateway.
-    let base = names(openapi).into_iter().find_map(|(name, operation)| {
-        let route = routes.iter().find(|route| route.operation() == name)?;
+    let base = names.iter().find_map(|(name, operation)| {
+        let route = routes.get(name)?;
         let slashes = operation.path.matches('/').count();
         let at = route.path().match_indices('/').rev().nth(slashes.checked_sub(1)?)?.0;
         route.path().get(..at).map(str::to_owned)

@@ -128,6 +128,11 @@ async fn leave(visit: &Visit, body: &[u8]) -> Result<Response, Halt> {
     visit.form(body)?;
     let mut cx = visit.cx.again();
     let id_token = super::end(&mut cx, &visit.headers).await?;
+    if let Some(session) = &visit.session {
+        let object = format!("person:{}", session.person);
+        audit::record(&mut cx, Record { act: "person.signed_out", object, organisation: None, detail: json!({}) })
+            .await?;
+    }
     cx.commit().await?;
     let by_login = visit.session.as_ref().is_some_and(|session| session.way == Way::Login);
     let away = if by_login { login::end_session_url(&visit.cx, id_token.as_deref()).await } else { None };
@@ -188,6 +193,7 @@ async fn open_by_link(visit: &Visit, headers: &HeaderMap, secret: &str) -> Resul
     // Also when it was not good: what was seen must be durable before it is told.
     cx.commit().await?;
     let Some(cookie) = opened else {
+        tracing::warn!(request.id = %visit.cx.request_id, "a console link that is not good was opened");
         let text = "A link opens the console once, within ten minutes. Get a new one where this one came from.";
         let notice = Notice {
             status: StatusCode::GONE,

@@ -26,6 +26,9 @@ pub async fn make(cx: &mut Cx) -> Result<String, Refused> {
     let hash = hash_of(cx, &secret);
     let until = cx.now.plus(LIFETIME);
     store::insert_link(cx, &hash, until).await?;
+    let object = "console_link:new".to_owned();
+    audit::record(cx, Record { act: "console.link_made", object, organisation: None, detail: json!({"until": until}) })
+        .await?;
     Ok(format!("{}/console?once={secret}", cx.management.config.url))
 }
 

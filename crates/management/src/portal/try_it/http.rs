@@ -36,6 +36,10 @@ async fn lent(visit: &mut Visit, name: &str, body: &[u8]) -> Result<(Lent, Strin
     let operation = fields.text("operation").to_owned();
     let (api, revision) = find(visit, name).await?;
     let document = document_for_consumers(&visit.cx.management.config, &revision);
+    if !reference::knows(&document, &operation) {
+        // A token without a word about scopes would have all of them.
+        return Err(Refused::NotFound("operation of this name").into());
+    }
     let services =
         revision.draft.resources.iter().filter(|part| matches!(part.kind.as_str(), "Service" | "Composition"));
     let audience = services.filter_map(|part| part.spec.get("audience")?.as_str()).next();

@@ -9,11 +9,12 @@ mod store;
 
 use base::Secret;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) use http::lend;
 
 use crate::actor::Share;
+use crate::audit::{self, Record};
 use crate::applications::{self, Kind, State, Wanted};
 use crate::error::Refused;
 use crate::issuer::{self, Credentials};
@@ -56,8 +57,11 @@ pub(super) async fn token(cx: &Cx, asked: &Asked<'_>) -> Result<Lent, Refused> {
         Needed::None => false,
     };
     let mut own = cx.again();
-    if applications::set_api_scopes(&mut own, &application, asked.all_scopes).await? {
+    let more = applications::set_api_scopes(&mut own, &application, asked.all_scopes).await?;
+    if more {
         own.commit().await?;
+    }
+    if more || fresh {
         applications::go_on(management, &application).await?;
     }
     let metadata = management.issuer.metadata(management).await?;
@@ -75,6 +79,12 @@ pub(super) async fn token(cx: &Cx, asked: &Asked<'_>) -> Result<Lent, Refused> {
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
     match text("access_token").filter(|_| status.is_success()) {
         Some(token) => {
+            let mut own = cx.again();
+            let object = format!("application:{application}");
+            let detail = json!({"api": asked.api, "scopes": asked.scopes, "audience": asked.audience});
+            let organisation = Some(asked.organisation);
+            audit::record(&mut own, Record { act: "token.lent", object, organisation, detail }).await?;
+            own.commit().await?;
             let expires_in = answer.get("expires_in").and_then(Value::as_i64).unwrap_or(60);
             Ok(Lent { access_token: token.to_owned(), expires_in, fresh })
         }
@@ -131,9 +141,10 @@ async fn make(cx: &Cx, asked: &Asked<'_>, again: bool) -> Result<String, Refused
         name: NAME.to_owned(),
         kind: Kind::Service,
         redirect_uris: Vec::new(),
-        scopes: asked.all_scopes.to_vec(),
+        // What asks for a subscription gives its scopes with that, and not before.
+        scopes: if free_of_charge(&mut own, asked).await?.is_some() { asked.all_scopes.to_vec() } else { Vec::new() },
     };
-    let made = applications::create(&mut own, asked.organisation, &wanted).await?;
+    let made = applications::create_with(&mut own, asked.organisation, &wanted).await?;
     if !store::insert(&mut own, asked.organisation, &made.id, again).await? {
         drop(own);
         let mut own = cx.again();
@@ -153,16 +164,20 @@ async fn subscribe(cx: &Cx, asked: &Asked<'_>, application: &str, client: &str) 
         application: Some(application.to_owned()),
         ..Filter::default()
     };
-    let offered = plans::offered(&mut own, asked.organisation).await?;
     let has = |plan: &Plan| plan.spec.apis.iter().any(|api| api == asked.api);
     for subscription in subscriptions::list(&mut own, &filter, 100).await? {
         let plan = plans::find(&mut own, &subscription.plan).await?;
         if subscription.state.is_living() && plan.is_some_and(|plan| has(&plan)) {
-            return Ok(false);
+            return match subscription.state {
+                subscriptions::State::Active => Ok(false),
+                state => Err(Refused::Conflict(format!(
+                    "the subscription of the application “Try it” is {}; it has to be in force first",
+                    state.as_str()
+                ))),
+            };
         }
     }
-    let free = |plan: &&Plan| has(plan) && costs_nothing(plan) && plan.spec.approval == Approval::Automatic;
-    let Some(plan) = offered.iter().find(free) else {
+    let Some(plan) = free_of_charge(&mut own, asked).await? else {
         return Err(Refused::Conflict(
             "no plan with this API is free of charge and given at once; subscribe the application “Try it” to a plan on the API's page".to_owned(),
         ));
@@ -174,9 +189,20 @@ async fn subscribe(cx: &Cx, asked: &Asked<'_>, application: &str, client: &str) 
         plan: plan.name.clone(),
         note: None,
     };
-    subscriptions::request(&mut own, wanted).await?;
+    let made = subscriptions::request(&mut own, wanted).await?;
     own.commit().await?;
+    if made.state != subscriptions::State::Active {
+        let why = "the provider has to approve the subscription of the application “Try it” first";
+        return Err(Refused::Conflict(why.to_owned()));
+    }
     Ok(true)
+}
+
+/// A plan with the API that can be had without asking and paying.
+async fn free_of_charge(cx: &mut Cx, asked: &Asked<'_>) -> Result<Option<Plan>, Refused> {
+    let fits = |plan: &Plan| plan.spec.apis.iter().any(|api| api == asked.api) && costs_nothing(plan);
+    let offered = plans::offered(cx, asked.organisation).await?;
+    Ok(offered.into_iter().find(|plan| fits(plan) && plan.spec.approval == Approval::Automatic))
 }
 
 fn costs_nothing(plan: &Plan) -> bool {

@@ -240,3 +240,43 @@ fn differences_have_places() {
     assert_eq!(differences(&[], &document(json!({})))[0].change, "add");
     assert_eq!(differences(&document(json!({})), &[])[0].change, "remove");
 }
+
+/// A page of a kilobyte must not cost a processor: whoever imports would stop everybody else.
+#[test]
+fn documents_that_are_made_to_be_endless_are_read_in_no_time() {
+    let began = base::time::Stopwatch::start();
+    let wide: serde_json::Map<String, Value> =
+        (0..60).map(|at| (format!("p{at}"), json!({"$ref": "#/components/schemas/Wide"}))).collect();
+    let document = |description: &str| {
+        json!({
+            "openapi": "3.1.0", "info": {"title": "Wide", "version": "1", "description": description},
+            "paths": {"/wide": {"post": {
+                "operationId": "wide", "security": [],
+                "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Wide"}}}},
+                "responses": {"200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/All"}}}}},
+            }}},
+            "components": {"schemas": {
+                "Wide": {"type": "object", "description": description, "properties": wide},
+                "All": {"allOf": [{"$ref": "#/components/schemas/All"}, {"$ref": "#/components/schemas/All"}, {"$ref": "#/components/schemas/Wide"}]},
+            }},
+        })
+    };
+
+    let noticed = super::super::breaking(&document("one"), &document("two"));
+
+    assert_eq!(noticed.iter().map(|one| one.rule).collect::<Vec<_>>(), ["not_compared"], "what was not looked at is said");
+
+    // The same name two thousand times, and a key that would stand in a hundred thousand pointers.
+    let mut paths = serde_json::Map::new();
+    for at in 0..2_000 {
+        paths.insert(format!("/{}", "/".repeat(at)), json!({"get": {"responses": {}}}));
+    }
+    let long = "k".repeat(1 << 20);
+    let root = json!({"openapi": "3.1.0", "info": {"title": "Long", "version": "1"}, "paths": paths,
+        "x-long": {long: vec![json!({"$ref": "elsewhere"}); 100_000]}});
+    let names = super::super::openapi::names(OpenApi { root: &root });
+    assert_eq!(names.len(), 2_000);
+    assert_eq!(names.iter().map(|(name, _)| name).collect::<std::collections::HashSet<_>>().len(), 2_000);
+    assert!(super::super::lint::lint(OpenApi { root: &root }).len() < 10_000);
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}

@@ -56,6 +56,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 40, name: "session", sql: include_str!("../migrations/0040_session.sql") },
     Migration { version: 41, name: "try it", sql: include_str!("../migrations/0041_try_it.sql") },
     Migration { version: 42, name: "ways", sql: include_str!("../migrations/0042_ways.sql") },
+    Migration { version: 50, name: "suspended", sql: include_str!("../migrations/0050_suspended.sql") },
 ];
 
 /// The organisation that publishes APIs.

@@ -284,10 +284,13 @@ impl Visit {
             Refused::NotFound(_) => {
                 ("There is no such thing here", "It may have been removed, or it is not yours to see.")
             }
-            Refused::NoRight | Refused::Unauthenticated => (
-                "You may not do this",
-                "Your role does not allow it. Ask an administrator (or the owner of your organisation) for another role.",
-            ),
+            Refused::NoRight | Refused::Unauthenticated => {
+                tracing::warn!(request.id = %self.cx.request_id, actor = %self.cx.actor, "somebody asked for what they have no right to");
+                (
+                    "You may not do this",
+                    "Your role does not allow it. Ask an administrator (or the owner of your organisation) for another role.",
+                )
+            }
             Refused::Store(cause) => {
                 tracing::error!(request.id = %self.cx.request_id, %cause, "a page could not be made");
                 (

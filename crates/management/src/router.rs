@@ -27,6 +27,7 @@ use crate::error::Refused;
 
 /// An OpenAPI document with everything in it.
 pub(crate) const BODY_LIMIT: usize = 8 << 20;
+const FORM_LIMIT: usize = 256 << 10;
 
 /// From the head of a request to its answer; longer than gateways' long polls.
 const REQUEST_TIME: Duration = Duration::from_secs(90);
@@ -72,7 +73,7 @@ pub fn public(management: SharedManagement) -> Router {
     for (path, guard, route) in list() {
         let state = management.clone();
         let route = match guard {
-            Guard::Public => route,
+            Guard::Public => route.layer(DefaultBodyLimit::max(form_limit(path))),
             Guard::Gateway => route.route_layer(middleware::from_fn_with_state(state, gateway_only)),
             Guard::Api => route
                 .route_layer(middleware::from_fn_with_state(state.clone(), idempotent))
@@ -81,6 +82,11 @@ pub fn public(management: SharedManagement) -> Router {
         router = router.route(path, route);
     }
     finish(router, management)
+}
+
+/// Anybody may send a form. Those that hold documents are the console's.
+fn form_limit(path: &str) -> usize {
+    if path.starts_with("/console/") { BODY_LIMIT } else { FORM_LIMIT }
 }
 
 /// The interface for the operator of the process; the program's guard says who it is ([`Operator`]).
@@ -121,8 +127,9 @@ async fn gateway_only(State(management): State<SharedManagement>, mut request: R
         }
     }
     let Some(name) = found else { return Refused::Unauthenticated.into_response() };
+    let who = format!("gateway:{name}");
     request.extensions_mut().insert(Called(Actor::Gateway(name)));
-    next.run(request).await
+    told(&who, next.run(request).await)
 }
 
 /// A person's access token, asked about at the issuer.
@@ -130,11 +137,20 @@ async fn with_token(State(management): State<SharedManagement>, mut request: Req
     let Some(token) = bearer(request.headers()) else { return Refused::Unauthenticated.into_response() };
     match authenticate(&management, token).await {
         Ok(actor) => {
+            let who = actor.to_string();
             request.extensions_mut().insert(Called(actor));
-            next.run(request).await
+            told(&who, next.run(request).await)
         }
         Err(refused) => refused.into_response(),
     }
+}
+
+/// Who was refused stands in the log: the audit log has what was done.
+fn told(who: &str, response: Response) -> Response {
+    if response.status() == StatusCode::FORBIDDEN {
+        tracing::warn!(actor = who, "somebody asked for what they have no right to");
+    }
+    response
 }
 
 async fn operator_only(mut request: Request, next: Next) -> Response {
@@ -162,6 +178,13 @@ async fn accompany(State(management): State<SharedManagement>, mut request: Requ
 
     if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    // What says nothing about it is kept by nobody, and is what it says it is.
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    if management.config.url.starts_with("https://") {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     let elapsed = stopwatch.elapsed();
     let status = response.status().as_u16();

@@ -201,8 +201,8 @@ fn subscriptions() -> Vec<Operation> {
             "What is used of its quota, and what is left",
         ),
         send(Method::POST, "/management/v1/subscriptions/{subscription}/approve", "approveSubscription", tag, PUBLISH)
-            .summary("Says yes")
-            .body(texts(&["note?"])),
+            .summary("Says yes; with `plan` only if that plan is the one that is asked for")
+            .body(texts(&["note?", "plan?"])),
         reason(
             send(
                 Method::POST,

@@ -44,6 +44,7 @@ fn introspected(request: &Request<Bytes>) -> Value {
     let parts: Vec<&str> = token.split('|').collect();
     match parts.as_slice() {
         ["dead"] => json!({"active": false}),
+        ["machine"] => json!({"active": true, "sub": "dev", "client_id": "dev", "aud": URL, "scope": "management"}),
         [subject] => json!({"active": true, "iss": ISSUER, "sub": subject, "aud": URL, "scope": "openid management"}),
         [subject, audience] => json!({"active": true, "sub": subject, "aud": [audience], "scope": "management"}),
         [subject, _, scope] => json!({"active": true, "sub": subject, "aud": URL, "scope": scope, "exp": 1}),
@@ -423,4 +424,46 @@ store_test!(every_error_is_a_problem, MIGRATIONS, |db: TestDb| async move {
         assert_eq!(answer.body["status"], status);
         assert_eq!(answer.body["request_id"].as_str().unwrap(), answer.headers["x-request-id"]);
     }
+});
+
+store_test!(what_is_no_access_token_of_a_person_goes_nowhere, MIGRATIONS, |db: TestDb| async move {
+    let p = peopled(db).await;
+
+    for token in ["crt_AAAA", "ccs_secret", "cra_x", "cad_x", "cac_x", "cia_x", "cat_AAAAAAAAAAAA"] {
+        let answer = send(p.public(), Method::GET, "/management/v1/me", Some(token), None).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token}");
+    }
+    let machine = send(p.public(), Method::GET, "/management/v1/me", Some("machine"), None).await;
+    assert_eq!(machine.status, StatusCode::FORBIDDEN, "a client that is called like a person is not that person");
+});
+
+store_test!(answers_are_kept_by_nobody_and_forms_have_an_end, MIGRATIONS, |db: TestDb| async move {
+    let p = peopled(db).await;
+    let _address = furnished(&p).await;
+
+    for path in ["/management/v1/plans", "/management/v1/usage", "/management/v1/invoices", "/", "/nothing"] {
+        let answer = send(p.public(), Method::GET, path, Some("ada"), None).await;
+        assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store", "{path}");
+        assert_eq!(answer.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+        assert!(answer.headers.contains_key(header::STRICT_TRANSPORT_SECURITY), "{path}");
+    }
+    let mut large = request(Method::POST, "/logout", None, None);
+    *large.body_mut() = axum::body::Body::from(vec![b'a'; 300 << 10]);
+    assert_eq!(exchange(p.public(), large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+});
+
+store_test!(the_catalogue_for_programs_is_made_once_and_never_stale, MIGRATIONS, |db: TestDb| async move {
+    let p = peopled(db).await;
+    let catalogue = async || send(p.public(), Method::GET, "/.well-known/api-catalog", None, None).await.text;
+    assert!(!catalogue().await.contains("apis/sample"));
+    let mut sample = sample("sample");
+    sample["spec"]["visibility"] = "public".into();
+    p.operate(Method::POST, "/management/v1/apis", Some(&sample)).await;
+    p.operate(Method::POST, "/management/v1/apis/sample/publish", None).await;
+
+    assert!(catalogue().await.contains("apis/sample"));
+    assert_eq!(catalogue().await, catalogue().await);
+
+    p.operate(Method::POST, "/management/v1/apis/sample/withdraw", None).await;
+    assert!(!catalogue().await.contains("apis/sample"));
 });

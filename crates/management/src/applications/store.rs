@@ -32,9 +32,10 @@ pub(super) struct Held {
     pub worker: String,
 }
 
+/// Behind the organisation's lock, so as a statement that may write.
 pub(super) async fn count_living(cx: &mut Cx, organisation: &str) -> Result<i64, StoreError> {
     let sql = "SELECT count(*) AS many FROM applications WHERE organisation = $1 AND state <> 'deleted'";
-    cx.tx.read_one(sql, &params![organisation]).await?.map_or(Ok(0), |row| row.int("many"))
+    cx.tx.one(sql, &params![organisation]).await?.map_or(Ok(0), |row| row.int("many"))
 }
 
 pub(super) async fn insert(

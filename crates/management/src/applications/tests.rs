@@ -452,3 +452,45 @@ fn addresses_that_lead_nowhere_good_are_refused_at_their_place() {
     assert!(check(Kind::Native, "myapp:/cb").is_err());
     assert!(check(Kind::Service, "https://app.example/cb").is_err(), "nobody logs in there");
 }
+
+store_test!(nobody_gives_an_application_scopes_by_themselves, MIGRATIONS, |db: TestDb| async move {
+    let shop = Shop::on(db, Fake::ours()).await;
+    let asking = |scopes: &[&str]| Wanted {
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        ..wanted("Orders", Kind::Web)
+    };
+
+    for scopes in [["management"], ["payroll.read"]] {
+        let made = create(&mut shop.dev(), "acme", &asking(&scopes)).await;
+        assert!(
+            matches!(&made, Err(Refused::Invalid(_, errors)) if errors[0].pointer == "/scopes/0"),
+            "{scopes:?}: {made:?}"
+        );
+    }
+    let id = shop.made("Orders", Kind::Web).await;
+    assert!(matches!(update(&mut shop.dev(), &id, &asking(&["management"])).await, Err(Refused::Invalid(..))));
+    let mut cx = shop.p.cx(Actor::System);
+    set_api_scopes(&mut cx, &id, &["orders.read".to_owned(), "management".to_owned()]).await.unwrap();
+    cx.commit().await.unwrap();
+    assert_eq!(shop.see(&id).await.scopes, ["orders.read"], "an API that asks for it does not bring it either");
+    // What it has it keeps; and the provider's administrators say what they like.
+    let mut cx = shop.dev();
+    update(&mut cx, &id, &asking(&["orders.read", "profile"])).await.unwrap();
+    create(&mut shop.p.cx(Actor::System), "acme", &asking(&["payroll.read"])).await.unwrap();
+});
+
+store_test!(a_hundred_applications_and_not_one_more, MIGRATIONS, |db: TestDb| async move {
+    let shop = Shop::on(db, Fake::ours()).await;
+    for at in 0..98 {
+        shop.made(&format!("App {at}"), Kind::Service).await;
+    }
+
+    let made = join_all((0..6).map(|_| async {
+        let mut cx = shop.dev();
+        create(&mut cx, "acme", &wanted("One more", Kind::Service)).await?;
+        Ok::<(), Refused>(cx.commit().await?)
+    }))
+    .await;
+
+    assert_eq!(made.iter().filter(|one| one.is_ok()).count(), 2, "{made:?}");
+});

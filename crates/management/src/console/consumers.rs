@@ -92,7 +92,7 @@ async fn decided(visit: &mut Visit, id: &str, body: &[u8]) -> Result<Response, H
     let why = || reason.ok_or_else(|| Refused::invalid("/reason", "say why: the organisation reads it"));
     let mut cx = visit.cx.again();
     match fields.text("action") {
-        "approve" => subscriptions::approve(&mut cx, id, reason).await?,
+        "approve" => subscriptions::approve_plan(&mut cx, id, fields.text("plan"), reason).await?,
         "reject" => subscriptions::reject(&mut cx, id, why()?).await?,
         "suspend" => subscriptions::suspend(&mut cx, id, why()?).await?,
         "resume" => subscriptions::resume(&mut cx, id).await?,

@@ -172,3 +172,31 @@ store_test!(the_operator_makes_organisations_and_members_over_http, MIGRATIONS, 
     let me = p.operate(Method::GET, "/management/v1/me", None).await;
     assert_eq!(me.body["actor"], "operator:root");
 });
+
+store_test!(who_is_sent_away_has_no_invitation_left, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let (ann, bob) = (arrived(&p, "ann", "Ann").await, arrived(&p, "bob", "Bob").await);
+    let organisation = own(&ann);
+    let mut cx = cx_of(&p, &ann.id).await;
+    make_member(&mut cx, &organisation, &bob.id, Role::Owner).await.unwrap();
+    cx.commit().await.unwrap();
+    for becomes in [Some(Role::Developer), None] {
+        let mut cx = cx_of(&p, &ann.id).await;
+        make_member(&mut cx, &organisation, &bob.id, Role::Owner).await.unwrap();
+        cx.commit().await.unwrap();
+        let mut cx = cx_of(&p, &bob.id).await;
+        let in_the_drawer = invite(&mut cx, &organisation, Role::Owner, "").await.unwrap();
+        cx.commit().await.unwrap();
+
+        let mut cx = cx_of(&p, &ann.id).await;
+        match becomes {
+            Some(role) => set_role(&mut cx, &organisation, &bob.id, role).await.unwrap(),
+            None => remove(&mut cx, &organisation, &bob.id).await.unwrap(),
+        }
+        cx.commit().await.unwrap();
+
+        let eve = arrived(&p, "eve", "Eve").await;
+        let taken = accept(&mut cx_of(&p, &eve.id).await, &in_the_drawer.token).await;
+        assert!(matches!(taken, Err(Refused::NotFound(_))), "{becomes:?}: {taken:?}");
+    }
+});

@@ -113,7 +113,7 @@ fn made_up(root: &Value, schema: &Value, depth: usize, left: &mut usize) -> Valu
     let schema = resolve(root, schema);
     let given = schema.get("example").or_else(|| schema.pointer("/examples/0")).or_else(|| schema.get("default"));
     if let Some(value) = given.or_else(|| schema.get("const")).or_else(|| schema.pointer("/enum/0")) {
-        return if compact(value).is_some_and(|text| text.len() <= LONGEST_TEXT) { value.clone() } else { "…".into() };
+        return if fits(value, &mut { LONGEST_TEXT }) { value.clone() } else { "…".into() };
     }
     *left = left.saturating_sub(1);
     if depth >= MOST_DEPTH || *left == 0 {
@@ -185,32 +185,27 @@ fn shortened(text: &str, most: usize) -> String {
 
 /// JSON for people, unless it is too long to be read.
 pub(super) fn written(value: &Value) -> Option<String> {
-    let mut room = Room(Vec::new());
-    serde_json::to_writer_pretty(&mut room, value).ok()?;
-    String::from_utf8(room.0).ok()
+    fits(value, &mut { LONGEST_EXAMPLE }).then(|| serde_json::to_string_pretty(value).ok()).flatten()
 }
 
 fn compact(value: &Value) -> Option<String> {
-    let mut room = Room(Vec::new());
-    serde_json::to_writer(&mut room, value).ok()?;
-    String::from_utf8(room.0).ok()
+    fits(value, &mut { LONGEST_TEXT }).then(|| value.to_string())
 }
 
-/// Takes so much, and then no more.
-struct Room(Vec<u8>);
-
-impl std::io::Write for Room {
-    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
-        if self.0.len().saturating_add(more.len()) > LONGEST_EXAMPLE {
-            return Err(std::io::ErrorKind::StorageFull.into());
+/// Whether a value is no longer than that, found out without reading its texts.
+fn fits(value: &Value, left: &mut usize) -> bool {
+    let own = match value {
+        Value::String(text) => text.len(),
+        Value::Object(members) => members.keys().map(String::len).sum(),
+        _ => 0,
+    };
+    *left = left.saturating_sub(own.saturating_add(4));
+    *left > 0
+        && match value {
+            Value::Array(items) => items.iter().all(|item| fits(item, left)),
+            Value::Object(members) => members.values().all(|item| fits(item, left)),
+            _ => true,
         }
-        self.0.extend_from_slice(more);
-        Ok(more.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -246,3 +246,55 @@ store_test!(members_are_invited_by_a_link_that_works_once, MIGRATIONS, |db: Test
     ];
     assert_eq!(bob.post_once("/organisation", &fields).await.status, StatusCode::FORBIDDEN);
 });
+
+store_test!(a_page_of_an_endless_document_is_shown, MIGRATIONS, |db: TestDb| async move {
+    let (p, _issuer, _ann) = house(db, free()).await;
+    let mut publisher = signed_in(&p, "pia", Some(Role::Publisher)).await;
+    let endless = json!({"type": "array", "items": {"$ref": "#/components/schemas/Order"}}).to_string();
+    let document = DOCUMENT.replace("Orders", "Endless").replace("readOrder", "readEndless");
+    let (before, after) = document.split_once("\"Order\": ").unwrap();
+    let document = format!("{before}\"Order\": {endless}{}", after.split_once("}}}").unwrap().1);
+    let made = import(&mut publisher, "publish", &document.replace("/orders/{id}", "/endless/{id}")).await;
+    assert!(made.body.contains("published"), "{}", made.body);
+
+    let page = publisher.get("/apis/endless/operations/readEndless").await;
+
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+});
+
+store_test!(scopes_come_with_a_subscription_in_force_and_not_before, MIGRATIONS, |db: TestDb| async move {
+    let manual = json!({"title": "Free", "apis": ["orders"], "approval": "manual"});
+    let (p, issuer, mut ann) = house(db, manual).await;
+    let form = ann.get("/applications/new").await;
+    ann.submit(&form, "application", &[("name", "Shop"), ("kind", "service")]).await;
+    let application = p_application(&p, "Shop").await;
+
+    let page = ann.get("/apis/orders").await;
+    let asked = ann.submit(&page, "subscribe-free", &[("application", application.as_str())]).await;
+
+    assert!(asked.body.contains("waits for the provider"), "{}", asked.body);
+    let found = crate::applications::find(&mut Cx::system(&p.management), &application).await.unwrap().unwrap();
+    assert!(found.scopes.is_empty(), "{found:?}");
+    // Neither does the application to try with get them ahead of a plan that can be had.
+    let page = ann.get("/apis/orders/operations/readOrder").await;
+    assert_eq!(ask(&mut ann, &csrf(&page)).await.0, StatusCode::CONFLICT);
+    assert!(issuer.0.lock().unwrap().registered.iter().all(|client| client["scope"].is_null()));
+});
+
+store_test!(a_token_is_for_an_operation_that_is_there_and_is_told, MIGRATIONS, |db: TestDb| async move {
+    let (p, issuer, mut ann) = house(db, free()).await;
+    let page = ann.get("/apis/orders/operations/readOrder").await;
+    let mut asking = ann.clone().with("accept", "application/json");
+    for operation in ["", "none"] {
+        let fields = [("csrf".to_owned(), csrf(&page)), ("operation".to_owned(), operation.to_owned())];
+        assert_eq!(asking.post_once("/apis/orders/token", &fields).await.status, StatusCode::NOT_FOUND);
+    }
+    assert!(issuer.0.lock().unwrap().tokens.is_empty(), "no token of all scopes was asked for");
+
+    assert_eq!(ask(&mut ann, &csrf(&page)).await.0, StatusCode::OK);
+
+    let told = crate::audit::list(&mut p.nobody(), &crate::audit::Filter::default(), 20).await.unwrap();
+    let lent = told.iter().find(|entry| entry.act == "token.lent").unwrap();
+    assert!(lent.actor.starts_with("person:") && lent.detail["scopes"] == json!(["orders.read"]), "{lent:?}");
+    assert!(!lent.detail.to_string().contains("token-1"));
+});

@@ -14,7 +14,22 @@ use crate::subscriptions;
 
 /// The last one that was made.
 #[derive(Debug, Default)]
-pub struct Publications(Mutex<Option<(u64, Arc<Snapshot>)>>);
+pub struct Publications {
+    snapshot: Mutex<Option<(u64, Arc<Snapshot>)>>,
+    catalogue: Mutex<Option<(u64, Bytes)>>,
+}
+
+impl Publications {
+    /// The catalogue for programs, if it was made of what this number stands for.
+    pub(crate) fn catalogue(&self, version: u64) -> Option<Bytes> {
+        let kept = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(number, _)| *number == version).map(|(_, bytes)| bytes.clone())
+    }
+
+    pub(crate) fn keep_catalogue(&self, version: u64, bytes: &Bytes) {
+        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, bytes.clone()));
+    }
+}
 
 #[derive(Debug)]
 pub struct Snapshot {
@@ -52,12 +67,12 @@ pub async fn current(cx: &mut Cx) -> Result<Arc<Snapshot>, Refused> {
 }
 
 fn kept(cx: &Cx, version: u64) -> Option<Arc<Snapshot>> {
-    let kept = cx.management.publications.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = cx.management.publications.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     kept.as_ref().filter(|(number, _)| *number == version).map(|(_, snapshot)| Arc::clone(snapshot))
 }
 
 fn keep(cx: &Cx, snapshot: &Arc<Snapshot>) {
-    let mut kept = cx.management.publications.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = cx.management.publications.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.as_ref().is_none_or(|(number, _)| *number < snapshot.published.version) {
         *kept = Some((snapshot.published.version, Arc::clone(snapshot)));
     }

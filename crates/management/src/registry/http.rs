@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -348,14 +349,37 @@ async fn import_api(mut cx: Cx, sent: Sent) -> Result<Response, Refused> {
     Ok(ok(&imported))
 }
 
-/// RFC 9727: a link set (RFC 9264) of the APIs that everybody may see.
+/// RFC 9727: a link set (RFC 9264) of the APIs that everybody may see. Anybody may ask as often as they like, so it is
+/// made once for each publication.
 async fn catalog(State(management): State<SharedManagement>, mut cx: Cx) -> Result<Response, Refused> {
+    let version = publish::publication(&mut cx).await?.version;
+    let bytes = match management.publications.catalogue(version) {
+        Some(kept) => kept,
+        None => {
+            let bytes = Bytes::from(link_set(&management, &mut cx).await?.to_string());
+            management.publications.keep_catalogue(version, &bytes);
+            bytes
+        }
+    };
+    let mut response = bytes.into_response();
+    let kind = "application/linkset+json; profile=\"https://www.rfc-editor.org/info/rfc9727\"";
+    let url = &management.config.url;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    // RFC 9727 §2: a HEAD request says where the catalogue is, too.
+    if let Ok(link) = HeaderValue::try_from(format!("<{url}/.well-known/api-catalog>; rel=\"api-catalog\"")) {
+        headers.insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+async fn link_set(management: &SharedManagement, cx: &mut Cx) -> Result<Value, Refused> {
     let query = Query { published_only: true, visibility: Some("public".to_owned()), ..Query::default() };
-    let (apis, _) = list(&mut cx, &query, 1_000).await?;
+    let (apis, _) = list(cx, &query, 1_000).await?;
     let url = &management.config.url;
     let mut set = Vec::new();
     for api in &apis {
-        let Some(revision) = store::revision(&mut cx, &api.name, api.revision).await? else { continue };
+        let Some(revision) = store::revision(cx, &api.name, api.revision).await? else { continue };
         let document = document_for_consumers(&management.config, &revision);
         let anchor = document.pointer("/servers/0/url").cloned().unwrap_or_default();
         let page = format!("{url}/apis/{}", api.name);
@@ -368,15 +392,7 @@ async fn catalog(State(management): State<SharedManagement>, mut cx: Cx) -> Resu
     let items: Vec<Value> = set.iter().map(|one| json!({"href": one["anchor"]})).collect();
     let mut linkset = vec![json!({"anchor": format!("{url}/.well-known/api-catalog"), "item": items})];
     linkset.append(&mut set);
-    let mut response = ok(&json!({"linkset": linkset}));
-    let kind = "application/linkset+json; profile=\"https://www.rfc-editor.org/info/rfc9727\"";
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    // RFC 9727 §2: a HEAD request says where the catalogue is, too.
-    if let Ok(link) = HeaderValue::try_from(format!("<{url}/.well-known/api-catalog>; rel=\"api-catalog\"")) {
-        headers.insert(header::LINK, link);
-    }
-    Ok(response)
+    Ok(json!({"linkset": linkset}))
 }
 
 /// For who follows the catalogue, and for the page: what everybody may see, or whoever is signed in.

@@ -115,6 +115,8 @@ async fn show_subscription(mut cx: Cx, Path(id): Path<String>) -> Result<Respons
 #[serde(deny_unknown_fields)]
 struct Note {
     note: Option<String>,
+    /// The plan that is said yes to; if another one is asked for by now, it is no yes.
+    plan: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,7 +132,11 @@ struct MayReason {
 }
 
 async fn approve_subscription(mut cx: Cx, Path(id): Path<String>, Json(body): Json<Note>) -> Result<Response, Refused> {
-    let after = super::approve(&mut cx, &id, body.note.as_deref()).await?;
+    let note = body.note.as_deref();
+    let after = match &body.plan {
+        Some(plan) => super::approve_plan(&mut cx, &id, plan, note).await?,
+        None => super::approve(&mut cx, &id, note).await?,
+    };
     done(cx, &after).await
 }
 

@@ -23,7 +23,9 @@ pub use self::store::{Filter, Term};
 use crate::actor::{Right, Share};
 use crate::audit::{self, Record};
 use crate::error::Refused;
-use crate::{Cx, applications, plans};
+use crate::{Cx, applications, plans, usage};
+
+const LONGEST_NOTE: usize = 2_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -103,7 +105,14 @@ pub async fn request(cx: &mut Cx, wanted: Wanted) -> Result<Subscription, Refuse
     cx.need_for(&wanted.organisation, Share::Develop)?;
     let plan = plans::find(cx, &wanted.plan).await?.filter(|plan| plan.is_for(&wanted.organisation));
     let plan = plan.ok_or(Refused::NotFound("such plan for this organisation"))?;
-    let at_once = plan.spec.approval == Approval::Automatic || cx.actor.may(Right::Publish);
+    let note = wanted.note.as_deref().map(str::trim).filter(|note| !note.is_empty()).map(str::to_owned);
+    if note.as_ref().is_some_and(|note| note.chars().count() > LONGEST_NOTE || note.contains('\0')) {
+        return Err(Refused::invalid("/note", format!("a note has at most {LONGEST_NOTE} characters")));
+    }
+    let trusted = cx.actor.may(Right::Publish);
+    let at_once = trusted
+        || (plan.spec.approval == Approval::Automatic
+            && !is_suspended(cx, &wanted.organisation, &plan.spec.apis).await?);
     let subscription = Subscription {
         id: RequestId::random().0,
         organisation: wanted.organisation,
@@ -111,7 +120,7 @@ pub async fn request(cx: &mut Cx, wanted: Wanted) -> Result<Subscription, Refuse
         client: wanted.client,
         plan: wanted.plan,
         state: if at_once { State::Active } else { State::Requested },
-        note: wanted.note.filter(|note| !note.trim().is_empty()),
+        note,
         requested_at: cx.now,
         requested_by: cx.actor.to_string(),
         decided_at: at_once.then_some(cx.now),
@@ -121,6 +130,8 @@ pub async fn request(cx: &mut Cx, wanted: Wanted) -> Result<Subscription, Refuse
         changed_at: cx.now,
     };
     store::insert(cx, &subscription).await?;
+    // What an ended one has used up of this plan is used up: a quota does not begin anew by cancelling.
+    usage::carry_over(cx, &subscription.organisation, &subscription.plan, &subscription.id).await?;
     claim(cx, &subscription, &plan.spec.apis).await?;
     if at_once {
         store::begin_term(cx, &subscription.id, &subscription.plan).await?;
@@ -139,12 +150,25 @@ pub async fn approve(cx: &mut Cx, id: &str, note: Option<&str>) -> Result<Subscr
         return changes::approve(cx, before).await;
     }
     let after = moved(cx, &before, &[State::Requested], State::Active, note).await?;
+    store::forgive(cx, &after.organisation).await?;
     store::begin_term(cx, id, &after.plan).await?;
     if let Some(plan) = plans::find(cx, &after.plan).await? {
         applications::subscribed(cx, &after.application, &plan.spec.apis).await?;
     }
     tell(cx, "subscription.approved", &after, json!({"note": note})).await?;
     Ok(after)
+}
+
+/// As [`approve`], if it is still this plan that is asked for: what somebody read and said yes to, and not what was put
+/// in its place meanwhile.
+pub async fn approve_plan(cx: &mut Cx, id: &str, plan: &str, note: Option<&str>) -> Result<Subscription, Refused> {
+    cx.need(Right::Publish)?;
+    let before = find(cx, id).await?.ok_or(Refused::NotFound("such subscription"))?;
+    let asked = before.next.as_ref().filter(|next| !next.agreed).map_or(&before.plan, |next| &next.plan);
+    if asked != plan {
+        return Err(Refused::Conflict(format!("another plan is asked for by now: `{asked}`; look again")));
+    }
+    approve(cx, id, note).await
 }
 
 /// Says no, and why: to the subscription, or to the other plan that is asked for.
@@ -165,6 +189,7 @@ pub async fn suspend(cx: &mut Cx, id: &str, reason: &str) -> Result<Subscription
     cx.need(Right::Publish)?;
     let before = find(cx, id).await?.ok_or(Refused::NotFound("such subscription"))?;
     let after = moved(cx, &before, &[State::Active], State::Suspended, Some(reason)).await?;
+    store::mark_suspended(cx, id, true).await?;
     tell(cx, "subscription.suspended", &after, json!({"reason": reason})).await?;
     Ok(after)
 }
@@ -173,6 +198,7 @@ pub async fn resume(cx: &mut Cx, id: &str) -> Result<Subscription, Refused> {
     cx.need(Right::Publish)?;
     let before = find(cx, id).await?.ok_or(Refused::NotFound("such subscription"))?;
     let after = moved(cx, &before, &[State::Suspended], State::Active, None).await?;
+    store::mark_suspended(cx, id, false).await?;
     tell(cx, "subscription.resumed", &after, json!({})).await?;
     Ok(after)
 }
@@ -257,6 +283,18 @@ pub(crate) async fn claim_for_plan(cx: &mut Cx, plan: &str, apis: &[String]) -> 
 pub(crate) async fn changed(cx: &mut Cx) -> Result<(), Refused> {
     crate::publish::touched(cx).await?;
     Ok(())
+}
+
+/// Whether the provider has suspended the organisation at one of these APIs. Ending the suspended subscription and making
+/// another one is no way around it: that waits for the provider's yes.
+async fn is_suspended(cx: &mut Cx, organisation: &str, apis: &[String]) -> Result<bool, Refused> {
+    for name in store::suspended_plans(cx, organisation).await? {
+        let plan = plans::find(cx, &name).await?;
+        if plan.is_some_and(|plan| plan.spec.apis.iter().any(|api| apis.contains(api))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn claim(cx: &mut Cx, subscription: &Subscription, apis: &[String]) -> Result<(), Refused> {

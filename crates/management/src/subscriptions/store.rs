@@ -265,6 +265,28 @@ fn subscription(row: &Row) -> Result<Subscription, Refused> {
     })
 }
 
+/// Remembered beyond the end of the subscription, until the provider says yes to another one.
+pub(super) async fn mark_suspended(cx: &mut Cx, id: &str, suspended: bool) -> Result<(), Refused> {
+    let sql = "UPDATE subscriptions SET suspended_at = $2 WHERE subscription = $1";
+    cx.tx.execute(sql, &params![id, suspended.then_some(cx.now)]).await?;
+    Ok(())
+}
+
+pub(super) async fn forgive(cx: &mut Cx, organisation: &str) -> Result<(), Refused> {
+    let sql = "UPDATE subscriptions SET suspended_at = NULL
+        WHERE organisation = $1 AND state = 'cancelled' AND suspended_at IS NOT NULL";
+    cx.tx.execute(sql, &params![organisation]).await?;
+    Ok(())
+}
+
+/// Plans at which the provider has suspended an organisation, whether it has ended the subscription since or not.
+pub(super) async fn suspended_plans(cx: &mut Cx, organisation: &str) -> Result<Vec<String>, Refused> {
+    let sql = "SELECT DISTINCT plan FROM subscriptions
+        WHERE organisation = $1 AND suspended_at IS NOT NULL AND state IN ('suspended', 'cancelled')";
+    let rows = cx.tx.read(sql, &params![organisation]).await?;
+    Ok(rows.iter().map(|row| row.string("plan")).collect::<Result<_, _>>()?)
+}
+
 /// By id, or by `client_id`.
 pub(super) async fn organisation_of(cx: &mut Cx, id: &str) -> Result<Option<String>, Refused> {
     let sql = "SELECT organisation FROM subscriptions WHERE subscription = $1

@@ -218,3 +218,54 @@ store_test!(a_client_comes_later_and_an_application_goes, MIGRATIONS, |db: TestD
     cx.commit().await.unwrap();
     assert!(published_plans(&p).await.is_empty());
 });
+
+store_test!(a_yes_is_a_yes_to_what_was_read, MIGRATIONS, |db: TestDb| async move {
+    let p = with_plans(db).await;
+    let mut cx = p.cx(Actor::System);
+    plans::put(&mut cx, "gold", &json!({"title": "Gold", "apis": ["orders"], "approval": "manual"})).await.unwrap();
+    cx.commit().await.unwrap();
+    let made = subscribe(&p, "app", "free").await.unwrap();
+    for plan in ["asked", "gold"] {
+        let mut cx = p.cx(dora());
+        change_plan(&mut cx, &made.id, plan, None).await.unwrap();
+        cx.commit().await.unwrap();
+    }
+
+    // The page showed `asked`; meanwhile it is `gold`.
+    let said = approve_plan(&mut p.cx(pia()), &made.id, "asked", None).await;
+    assert!(matches!(&said, Err(Refused::Conflict(why)) if why.contains("`gold`")), "{said:?}");
+
+    let mut cx = p.cx(pia());
+    assert_eq!(approve_plan(&mut cx, &made.id, "gold", None).await.unwrap().plan, "gold");
+});
+
+store_test!(ending_a_suspended_subscription_is_no_way_around_it, MIGRATIONS, |db: TestDb| async move {
+    let p = with_plans(db).await;
+    let made = subscribe(&p, "app", "free").await.unwrap();
+    let mut cx = p.cx(pia());
+    suspend(&mut cx, &made.id, "abuse").await.unwrap();
+    cx.commit().await.unwrap();
+    let other = subscribe(&p, "other-app", "pro").await.unwrap();
+    assert_eq!(other.state, State::Requested, "another application of theirs, another plan, the same API");
+    let elsewhere = subscribe(&p, "app", "stock").await.unwrap();
+    assert_eq!(elsewhere.state, State::Active, "another API is another matter");
+    let mut cx = p.cx(dora());
+    cancel(&mut cx, &made.id, None).await.unwrap();
+    cx.commit().await.unwrap();
+
+    let again = subscribe(&p, "app", "free").await.unwrap();
+
+    assert_eq!(again.state, State::Requested);
+    let mut cx = p.cx(pia());
+    approve(&mut cx, &again.id, None).await.unwrap();
+    cx.commit().await.unwrap();
+    assert_eq!(subscribe(&p, "third", "free").await.unwrap().state, State::Active, "the provider has said yes");
+});
+
+store_test!(a_note_has_an_end, MIGRATIONS, |db: TestDb| async move {
+    let p = with_plans(db).await;
+    for note in ["x".repeat(2_001), "a\0b".to_owned()] {
+        let wanted = Wanted { note: Some(note), ..wanted("app", "asked") };
+        assert!(matches!(request(&mut p.cx(dora()), wanted).await, Err(Refused::Invalid(..))));
+    }
+});

@@ -132,6 +132,16 @@ pub(crate) async fn tell_again_of_plan(cx: &mut Cx, plan: &str) -> Result<(), Re
     store::touch_plan(cx, plan, clock).await
 }
 
+/// A subscription goes on where the most used of the organisation's ended ones on the same plan stopped, in the windows
+/// that are open.
+pub(crate) async fn carry_over(cx: &mut Cx, organisation: &str, plan: &str, to: &str) -> Result<(), Refused> {
+    if !store::has_ended(cx, organisation, plan).await? {
+        return Ok(());
+    }
+    let clock = store::tick(cx, 1).await?;
+    store::carry_over(cx, (organisation, plan), to, clock).await
+}
+
 /// Removes what is kept for a time only: calls older than `days`, and windows that nobody asks for any more. In
 /// small transactions, so that gateways never wait for long.
 pub async fn sweep(management: &SharedManagement, days: u32) -> Result<u64, Refused> {

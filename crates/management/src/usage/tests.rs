@@ -472,3 +472,30 @@ fn whatever_is_sent_twice_late_or_broken_off_the_ledger_is_the_set_of_records() 
         })
         .unwrap();
 }
+
+store_test!(a_quota_does_not_begin_anew_by_subscribing_again, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let mut subscription = with_subscription(&p, "app").await;
+    let mut next = 1;
+    for used in [40, 100] {
+        let more = (0..used - if used == 40 { 0 } else { 40 })
+            .map(|at| record(&format!("{used}-{at}"), p.management.clock.now(), Some(&subscription), Outcome::Served));
+        let records: Vec<_> = more.collect();
+        let count = u64::try_from(records.len()).unwrap();
+        let mut cx = p.nobody();
+        take(&mut cx, "edge-1", &batch("g", next, records)).await.unwrap();
+        cx.commit().await.unwrap();
+        next += count;
+        let mut cx = p.cx(Actor::System);
+        subscriptions::cancel(&mut cx, &subscription, None).await.unwrap();
+        cx.commit().await.unwrap();
+
+        subscription = with_subscription(&p, "app").await;
+
+        let mut cx = p.nobody();
+        let (start, _) = catalog::Window::Day.around(p.management.clock.now().ms());
+        assert_eq!(super::used(&mut cx, &subscription, "day", Time::from_ms(start)).await.unwrap(), used);
+        let told = answer(&mut cx, next, 0).await.unwrap();
+        assert!(told.totals.iter().any(|total| total.subscription == subscription && total.used == used), "{told:?}");
+    }
+});

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 pub(super) use http::lend;
 
 use crate::actor::Share;
-use crate::audit::{self, Record};
 use crate::applications::{self, Kind, State, Wanted};
+use crate::audit::{self, Record};
 use crate::error::Refused;
 use crate::issuer::{self, Credentials};
 use crate::plans::{self, Plan};
@@ -137,12 +137,13 @@ async fn client(cx: &Cx, asked: &Asked<'_>) -> Result<(String, (String, Secret<S
 async fn make(cx: &Cx, asked: &Asked<'_>, again: bool) -> Result<String, Refused> {
     let management: &SharedManagement = &cx.management;
     let mut own = cx.again();
+    let at_once = asked.subscription != Needed::Required || free_of_charge(&mut own, asked).await?.is_some();
     let wanted = Wanted {
         name: NAME.to_owned(),
         kind: Kind::Service,
         redirect_uris: Vec::new(),
         // What asks for a subscription gives its scopes with that, and not before.
-        scopes: if free_of_charge(&mut own, asked).await?.is_some() { asked.all_scopes.to_vec() } else { Vec::new() },
+        scopes: if at_once { asked.all_scopes.to_vec() } else { Vec::new() },
     };
     let made = applications::create_with(&mut own, asked.organisation, &wanted).await?;
     if !store::insert(&mut own, asked.organisation, &made.id, again).await? {

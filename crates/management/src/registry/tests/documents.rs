@@ -264,7 +264,11 @@ fn documents_that_are_made_to_be_endless_are_read_in_no_time() {
 
     let noticed = super::super::breaking(&document("one"), &document("two"));
 
-    assert_eq!(noticed.iter().map(|one| one.rule).collect::<Vec<_>>(), ["not_compared"], "what was not looked at is said");
+    assert_eq!(
+        noticed.iter().map(|one| one.rule).collect::<Vec<_>>(),
+        ["not_compared"],
+        "what was not looked at is said"
+    );
 
     // The same name two thousand times, and a key that would stand in a hundred thousand pointers.
     let mut paths = serde_json::Map::new();

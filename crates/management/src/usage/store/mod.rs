@@ -11,5 +11,6 @@ pub(super) use push::{begin_push, claim_push, end_push, fail_push, introduce_pus
 pub use read::{Billed, Gateway};
 pub(super) use read::{billed, changed_up_to, clock, gateway, gateways, totals, used};
 pub(super) use write::{
-    SWEEP, advance, append, fold, introduce, note_life, remove_events, remove_folds, tick, touch, touch_plan,
+    SWEEP, advance, append, carry_over, fold, has_ended, introduce, note_life, remove_events, remove_folds, tick,
+    touch, touch_plan,
 };

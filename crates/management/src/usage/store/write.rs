@@ -165,6 +165,29 @@ fn row(key: &Key<'_>, sums: &Sums) -> [Value; 11] {
     ]
 }
 
+/// Whether an organisation had a subscription to this plan before. Most had none, and the ledger is not held for them.
+pub(in crate::usage) async fn has_ended(cx: &mut Cx, organisation: &str, plan: &str) -> Result<bool, Refused> {
+    let sql = "SELECT subscription FROM subscriptions
+        WHERE organisation = $1 AND plan = $2 AND state = 'cancelled' LIMIT 1";
+    Ok(cx.tx.read_one(sql, &params![organisation, plan]).await?.is_some())
+}
+
+pub(in crate::usage) async fn carry_over(
+    cx: &mut Cx,
+    (organisation, plan): (&str, &str),
+    to: &str,
+    clock: i64,
+) -> Result<(), Refused> {
+    let sql = "INSERT INTO usage_windows (subscription, span, start, ends, used, changed)
+        SELECT CAST($1 AS TEXT), w.span, w.start, MAX(w.ends), MAX(w.used), CAST($2 AS BIGINT)
+        FROM usage_windows w JOIN subscriptions s ON s.subscription = w.subscription
+        WHERE s.organisation = $3 AND s.plan = $4 AND s.state = 'cancelled' AND w.ends > $5
+        GROUP BY w.span, w.start
+        ON CONFLICT (subscription, span, start) DO NOTHING";
+    cx.tx.execute(sql, &params![to, clock, organisation, plan, cx.now]).await?;
+    Ok(())
+}
+
 pub(in crate::usage) async fn touch(cx: &mut Cx, subscription: &str, clock: i64) -> Result<(), Refused> {
     let sql = "UPDATE usage_windows SET changed = $2 WHERE subscription = $1 AND ends > $3";
     cx.tx.execute(sql, &params![subscription, clock, cx.now]).await?;

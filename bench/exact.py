@@ -80,9 +80,9 @@ ops: {{ listen: "127.0.0.1:{port + 1}", adminToken: file:admin.token }}
     return server, port, folder / "data/management.db"
 
 
-def gateway(bench, name, token, api, dev, management_port):
+def gateway(bench, name, token, api, dev, management_port, made=False):
     folder = bench.folder / name
-    folder.mkdir()
+    folder.mkdir(exist_ok=made)
     port = free_ports(2)
     secrets = {"introspection.secret": dev["introspection"]["client_secret"], "admin.token": os.urandom(24).hex(), "edge.token": token}
     for file, text in secrets.items():

@@ -157,14 +157,16 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         templates: section.templates.clone(),
         open_registration: section.registration.open.as_ref().map(registration_policy).transpose()?,
         policy: section.policy.as_ref().map(policy_point).transpose()?,
-        peers: identity::config::Peers::new(
-            match section.outgoing {
-                config::Outgoing::Public => Reach::Public,
-                config::Outgoing::Anywhere => Reach::Anywhere,
-            },
-            HttpPeer::shared(),
-        ),
+        peers: identity::config::Peers::new(reach(section.outgoing), HttpPeer::shared()),
     })
+}
+
+/// Which addresses that others chose may be called.
+fn reach(outgoing: config::Outgoing) -> Reach {
+    match outgoing {
+        config::Outgoing::Public => Reach::Public,
+        config::Outgoing::Anywhere => Reach::Anywhere,
+    }
 }
 
 /// Where a role keeps its tables.

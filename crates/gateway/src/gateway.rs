@@ -172,7 +172,7 @@ impl Gateway {
             }
         }
         if let Some(usage) = &self.usage {
-            self.metrics.usage(usage.state());
+            self.metrics.usage(&usage.state());
         }
         if let Some(management) = &self.management {
             self.metrics.published(management.standing().serving, management.standing().refused.is_some());
@@ -238,7 +238,9 @@ impl Gateway {
             });
         }
         if let (Some(usage), Some(management)) = (&self.usage, &self.management) {
-            checks.push(usage_check(usage.state(), management.heard()));
+            let state = usage.state();
+            checks.extend(aside_check(&state.aside));
+            checks.push(usage_check(&state, management.heard()));
             checks.push(published_check(&management.standing()));
         }
         Readiness { ready: live.is_some(), checks }
@@ -272,7 +274,7 @@ fn published_check(standing: &Standing) -> Check {
 /// Without an answer of management for this long something is wrong (a sign of life goes out each second).
 const SILENCE: Duration = Duration::from_secs(10);
 
-fn usage_check(state: usage::State, heard: Option<Duration>) -> Check {
+fn usage_check(state: &usage::State, heard: Option<Duration>) -> Check {
     let mut detail = format!("{} records are not shipped", state.unshipped);
     if let Some(oldest) = state.oldest {
         let _never_fails = write!(detail, ", the oldest for {} ms", oldest.as_millis());
@@ -287,6 +289,24 @@ fn usage_check(state: usage::State, heard: Option<Duration>) -> Check {
         detail.push_str("; the disk takes no records");
     }
     Check { name: "usage".to_owned(), ok: state.writes && heard.is_some_and(|heard| heard < SILENCE), detail }
+}
+
+/// What is not counted until somebody looks at it.
+fn aside_check(aside: &[usage::Aside]) -> Option<Check> {
+    let mut detail = String::new();
+    for one in aside {
+        let join = if detail.is_empty() { "" } else { "; " };
+        let folder = one.folder.display();
+        let _never_fails = match (one.records, one.damaged_bytes) {
+            (0, bytes) => write!(detail, "{join}{bytes} bytes in {folder} could not be read"),
+            (records, 0) => write!(detail, "{join}{records} records in {folder} were refused by management"),
+            (records, bytes) => {
+                write!(detail, "{join}{records} records in {folder} were refused, {bytes} bytes could not be read")
+            }
+        };
+    }
+    let name = "usage set aside".to_owned();
+    (!aside.is_empty()).then(|| Check { name, ok: false, detail: format!("{detail}; not counted: see the handbook") })
 }
 
 impl Drop for Gateway {

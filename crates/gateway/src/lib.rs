@@ -38,7 +38,7 @@ pub use loader::{Applied, ApplyMode, read_all};
 pub use management::ManagementConfig;
 pub use secrets::Environment;
 pub use snapshot::Version;
-pub use usage::{OnFailure, UsageConfig};
+pub use usage::{Aside, OnFailure, UsageConfig, set_aside_in};
 
 #[cfg(test)]
 mod tests;

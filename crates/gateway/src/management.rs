@@ -51,6 +51,9 @@ pub(crate) enum NoAnswer {
     Peer(#[from] PeerError),
     #[error("management answers with status {0}")]
     Status(u16),
+    /// It will refuse the same for ever; why, in its own words.
+    #[error("management refuses it with status {status}: {why}")]
+    Refused { status: u16, why: String },
     #[error("management's answer cannot be read")]
     Unreadable,
 }
@@ -99,6 +102,8 @@ impl Management {
                 self.answered();
                 Ok(answer)
             }
+            // What is in the request, or how large it is; not who asks, where, or when.
+            status @ (400 | 413 | 422) => Err(NoAnswer::Refused { status, why: reason(answer.body()) }),
             status => Err(NoAnswer::Status(status)),
         }
     }
@@ -136,6 +141,14 @@ impl Management {
         request.headers_mut().insert(AUTHORIZATION, bearer);
         Ok(request)
     }
+}
+
+/// Of a problem (RFC 9457): its detail, or its title.
+fn reason(body: &[u8]) -> String {
+    const MOST: usize = 300;
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = ["detail", "title"].iter().find_map(|name| problem.get(*name)?.as_str()).unwrap_or("without a reason");
+    text.chars().filter(|letter| !letter.is_control()).take(MOST).collect()
 }
 
 /// The version in an `ETag` (RFC 9110 §8.8.3), strong or weak.

@@ -120,6 +120,8 @@ pub(crate) struct Metrics {
     unshipped: Gauge,
     oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
     usage_bytes: Gauge,
+    usage_aside: Gauge,
+    usage_damaged: Gauge,
     published: Gauge,
     published_refused: Gauge,
 }
@@ -149,6 +151,8 @@ impl Metrics {
             unshipped: Gauge::default(),
             oldest: Gauge::default(),
             usage_bytes: Gauge::default(),
+            usage_aside: Gauge::default(),
+            usage_damaged: Gauge::default(),
             published: Gauge::default(),
             published_refused: Gauge::default(),
         };
@@ -162,13 +166,14 @@ impl Metrics {
             "1 while a newer snapshot of management is refused",
             metrics.published_refused.clone(),
         );
-        registry.register(
-            "cardea_usage_unshipped",
-            "Usage records that management has not taken yet",
-            metrics.unshipped.clone(),
-        );
+        let help = "Usage records that management has not taken yet";
+        registry.register("cardea_usage_unshipped", help, metrics.unshipped.clone());
         registry.register("cardea_usage_oldest_seconds", "Age of the oldest of them", metrics.oldest.clone());
         registry.register("cardea_usage_bytes", "Size of the usage log on the disk", metrics.usage_bytes.clone());
+        let help = "Usage records that management refused: they lie aside and are not counted";
+        registry.register("cardea_usage_set_aside", help, metrics.usage_aside.clone());
+        let help = "What could not be read of usage logs: it lies aside and is not counted";
+        registry.register("cardea_usage_damaged_bytes", help, metrics.usage_damaged.clone());
         registry.register("cardea_api_calls", "Calls of APIs, by plan and outcome", metrics.calls.clone());
         registry.register(
             "cardea_limited",
@@ -277,7 +282,10 @@ impl Metrics {
         self.published_refused.set(i64::from(refused));
     }
 
-    pub fn usage(&self, state: usage::State) {
+    pub fn usage(&self, state: &usage::State) {
+        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.usage_aside.set(whole(state.aside.iter().map(|one| one.records).sum()));
+        self.usage_damaged.set(whole(state.aside.iter().map(|one| one.damaged_bytes).sum()));
         self.unshipped.set(i64::try_from(state.unshipped).unwrap_or(i64::MAX));
         self.oldest.set(state.oldest.map_or(0.0, |age| age.as_secs_f64()));
         self.usage_bytes.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));

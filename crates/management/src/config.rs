@@ -1,6 +1,7 @@
 //! Settings of the management system, already parsed; the `app` reads files and environment.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base::Secret;
 use base::peer::SharedPeer;
@@ -28,6 +29,7 @@ pub struct Config {
     /// How clients call the gateway.
     pub gateway_url: String,
     pub usage: Usage,
+    pub invoices: Invoices,
     pub trusted_proxies: Vec<IpNet>,
     /// A folder whose templates replace the built-in pages.
     pub templates: Option<PathBuf>,
@@ -56,8 +58,23 @@ pub struct Usage {
 #[derive(Clone)]
 pub struct Push {
     pub url: String,
-    /// The key of the signature.
-    pub key: Secret<Vec<u8>>,
+    /// The keys of the signatures, the newest first: while one takes another's place, receivers may know either.
+    pub keys: Vec<Secret<Vec<u8>>>,
+    /// How the receiver is reached; it knows which addresses it may call.
+    pub peer: SharedPeer,
+}
+
+/// When invoices are issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invoices {
+    /// So long after the end of a month by themselves; `None`: only when somebody says so.
+    pub after: Option<Duration>,
+}
+
+impl Default for Invoices {
+    fn default() -> Self {
+        Self { after: Some(Duration::from_secs(86_400)) }
+    }
 }
 
 /// A gateway that fetches what is published and reports what was used.

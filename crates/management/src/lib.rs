@@ -39,7 +39,7 @@ use jose::seal::SealingKey;
 use store::{Db, Migration, StoreError};
 
 pub use actor::{Actor, Operator};
-pub use config::{Config, GatewayCaller, Push, Registration, Usage};
+pub use config::{Config, GatewayCaller, Invoices, Push, Registration, Usage};
 pub use cx::Cx;
 pub use error::Refused;
 
@@ -57,6 +57,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 41, name: "try it", sql: include_str!("../migrations/0041_try_it.sql") },
     Migration { version: 42, name: "ways", sql: include_str!("../migrations/0042_ways.sql") },
     Migration { version: 50, name: "suspended", sql: include_str!("../migrations/0050_suspended.sql") },
+    Migration { version: 60, name: "push state", sql: include_str!("../migrations/0060_push_state.sql") },
+    Migration { version: 61, name: "billing periods", sql: include_str!("../migrations/0061_billing_periods.sql") },
 ];
 
 /// The organisation that publishes APIs.
@@ -123,6 +125,7 @@ impl Management {
         applications::sweep(self).await?;
         let changed = subscriptions::apply_due(&Cx::system(self)).await.map(drop);
         told(changed)?;
+        told(billing::close_due(self).await.map(drop))?;
         told(usage::sweep(self, self.config.usage.kept_days).await.map(drop))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -42,6 +43,10 @@ struct Figures {
     calls: Family<Used, Counter>,
     units: Family<Used, Counter>,
     registrations: Family<Registration, Counter>,
+    pushed: Counter,
+    push_failures: Counter,
+    invoices: Counter,
+    invoices_overdue: Gauge,
     pairs: Mutex<HashSet<(String, String)>>,
 }
 
@@ -49,8 +54,18 @@ impl Default for Figures {
     fn default() -> Self {
         let durations = Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
         let (requests, calls, units) = (Family::default(), Family::default(), Family::default());
-        let registrations = Family::default();
-        Self { requests, durations, calls, units, registrations, pairs: Mutex::default() }
+        Self {
+            requests,
+            durations,
+            calls,
+            units,
+            registrations: Family::default(),
+            pushed: Counter::default(),
+            push_failures: Counter::default(),
+            invoices: Counter::default(),
+            invoices_overdue: Gauge::default(),
+            pairs: Mutex::default(),
+        }
     }
 }
 
@@ -66,6 +81,13 @@ impl Metrics {
         management.register("usage_units", help, self.0.units.clone());
         let help = "What was asked of the identity system for applications, by outcome";
         management.register("registrations", help, self.0.registrations.clone());
+        let help = "Calls that the receiver of `usage.push` has taken";
+        management.register("usage_pushed", help, self.0.pushed.clone());
+        let help = "Batches that it has not taken; each is sent again";
+        management.register("usage_push_failures", help, self.0.push_failures.clone());
+        management.register("invoices_issued", "Invoices issued by this process", self.0.invoices.clone());
+        let help = "Organisations whose invoices are due and could not be issued";
+        management.register("invoices_overdue", help, self.0.invoices_overdue.clone());
     }
 
     /// After the commit of a batch.
@@ -80,6 +102,22 @@ impl Metrics {
             self.0.calls.get_or_create(&labels).inc_by(count.calls);
             self.0.units.get_or_create(&labels).inc_by(count.units);
         }
+    }
+
+    pub(crate) fn pushed(&self, calls: usize) {
+        self.0.pushed.inc_by(u64::try_from(calls).unwrap_or(0));
+    }
+
+    pub(crate) fn push_failed(&self) {
+        self.0.push_failures.inc();
+    }
+
+    pub(crate) fn invoices_issued(&self, many: usize) {
+        self.0.invoices.inc_by(u64::try_from(many).unwrap_or(0));
+    }
+
+    pub(crate) fn invoices_overdue(&self, organisations: usize) {
+        self.0.invoices_overdue.set(i64::try_from(organisations).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn registration(&self, outcome: &'static str) {

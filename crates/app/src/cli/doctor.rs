@@ -119,6 +119,7 @@ async fn examine(file: &File) -> Vec<Finding> {
     }
     if let Some(gateway) = &file.gateway {
         findings.extend(examine_gateway(gateway));
+        findings.extend(set_aside(&file.data));
     }
     findings
 }
@@ -191,6 +192,34 @@ async fn examine_management(management: &Management, file: &File) -> Vec<Finding
         findings.push(secret(&key, &gateway.token, wire::GATEWAY_TOKEN_BYTES, None));
     }
     findings.push(database(&management.database, Role::Management, file).await);
+    findings
+}
+
+/// Usage that is not counted until somebody looks at it.
+fn set_aside(data: &Path) -> Vec<Finding> {
+    let found = match gateway::set_aside_in(&data.join("gateway/usage")) {
+        Ok(found) => found,
+        Err(error) => {
+            return vec![Finding::fault(format!("the usage log cannot be read: {error}"), "look at its disk")];
+        }
+    };
+    let mut findings = Vec::new();
+    for aside in found {
+        let folder = aside.folder.display();
+        if aside.records > 0 {
+            findings.push(Finding::fault(
+                format!("{} usage records were refused by management and lie in {folder}/set-aside", aside.records),
+                "see the reason in the gateway's log and remove it; then rename `set-aside` to `retry`: they are \
+                 shipped within seconds. To give them up, move the file away",
+            ));
+        }
+        if aside.damaged_bytes > 0 {
+            findings.push(Finding::fault(
+                format!("{} bytes of the usage log could not be read: {folder}/*.damaged", aside.damaged_bytes),
+                "look at the disk; the calls in them are not counted. Move the files away when you have",
+            ));
+        }
+    }
     findings
 }
 

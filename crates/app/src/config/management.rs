@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Database, Reference};
+use super::{Database, Outgoing, Reference, Span};
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -45,6 +45,9 @@ pub struct Management {
     /// What becomes of single calls.
     #[serde(default)]
     pub usage: Usage,
+    /// When invoices are issued.
+    #[serde(default)]
+    pub invoices: Invoices,
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -94,6 +97,30 @@ pub struct Push {
     pub url: String,
     /// The secret of the signature, as Standard Webhooks writes it: `whsec_` and base64, at least 24 bytes.
     pub secret: Reference,
+    /// The secret before this one: while receivers change over, both sign.
+    pub previous_secret: Option<Reference>,
+    /// Which addresses the receiver may have.
+    #[serde(default)]
+    pub outgoing: Outgoing,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Invoices {
+    #[serde(default)]
+    pub issue: Issue,
+    /// How long after the end of a month (UTC) its invoices are issued; 24h. What comes later is on the next ones.
+    pub after: Option<Span>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Issue {
+    /// By the clock.
+    #[default]
+    Automatic,
+    /// Only when an administrator says so.
+    Manual,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -117,6 +144,7 @@ impl Management {
         }
         if let Some(push) = &mut self.usage.push {
             push.secret = push.secret.clone().within(folder);
+            push.previous_secret = push.previous_secret.take().map(|secret| secret.within(folder));
         }
         self.templates = self.templates.map(|path| folder.join(path));
         self
@@ -134,8 +162,14 @@ impl Management {
             return Err("`management.issuer` is an http or https URL".to_owned());
         }
         let push = self.usage.push.as_ref().and_then(|push| url::Url::parse(&push.url).ok());
-        if self.usage.push.is_some() && push.is_none_or(|url| !matches!(url.scheme(), "http" | "https")) {
+        if self.usage.push.is_some() && push.as_ref().is_none_or(|url| !matches!(url.scheme(), "http" | "https")) {
             return Err("`management.usage.push.url` is an http or https URL".to_owned());
+        }
+        if self.usage.push.as_ref().is_some_and(|push| push.outgoing == Outgoing::Public)
+            && push.is_some_and(|url| url.scheme() != "https")
+        {
+            let what = "`management.usage.push.url` is plain http: use https, or say `outgoing: anywhere`";
+            return Err(what.to_owned());
         }
         if self.usage.keep_days == 0 {
             return Err("`management.usage.keepDays` is at least 1".to_owned());

@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 
 use super::folder::Folder;
 use super::{Instance, sample};
-use crate::config::management::{GatewayCaller, Registration, Usage};
+use crate::config::management::{GatewayCaller, Invoices, Registration, Usage};
 use crate::config::{Database, Management, ManagementPeer, Reference};
 use crate::wire;
 
@@ -53,6 +53,7 @@ pub fn config(instance: &Instance, folder: &Folder, peer: SharedPeer) -> anyhow:
         gateway_issuer: "main".to_owned(),
         gateway_url: instance.gateway.clone(),
         usage: Usage::default(),
+        invoices: Invoices::default(),
         trusted_proxies: Vec::new(),
         templates: None,
     };

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use base::Secret;
+use base::egress::EgressPeer;
 use base::peer::SharedPeer;
 use base::time::SharedClock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use management::{Config, GatewayCaller, Management, Push, Registration, SharedManagement, Usage};
+use management::{Config, GatewayCaller, Invoices, Management, Push, Registration, SharedManagement, Usage};
 use tokio_util::sync::CancellationToken;
 
 use super::database;
 use crate::config;
+use crate::config::management::Issue;
 use crate::exit::usage;
 use crate::ops::health::{Check, State};
 use crate::roles::Role;
@@ -43,6 +45,7 @@ pub fn management_config(given: &config::Management, data: &Path, peer: SharedPe
         gateway_issuer: given.gateway_issuer.clone(),
         gateway_url: given.gateway_url.clone(),
         usage: usage_config(&given.usage)?,
+        invoices: invoices(&given.invoices),
         trusted_proxies: given.trusted_proxies.clone(),
         templates: given.templates.clone(),
         peer,
@@ -54,16 +57,27 @@ fn usage_config(given: &config::management::Usage) -> anyhow::Result<Usage> {
     Ok(Usage { kept_days: given.keep_days, push })
 }
 
+fn invoices(given: &config::management::Invoices) -> Invoices {
+    let after = given.after.map_or(Invoices::default().after, |span| Some(span.0));
+    Invoices { after: after.filter(|_| given.issue == Issue::Automatic) }
+}
+
 fn push(given: &config::management::Push) -> anyhow::Result<Push> {
-    let secret = given.secret.read_text()?;
+    let mut keys = vec![push_key("secret", &given.secret)?];
+    keys.extend(given.previous_secret.as_ref().map(|secret| push_key("previousSecret", secret)).transpose()?);
+    Ok(Push { url: given.url.clone(), keys, peer: EgressPeer::shared(super::reach(given.outgoing)) })
+}
+
+fn push_key(name: &str, given: &config::Reference) -> anyhow::Result<Secret<Vec<u8>>> {
+    let secret = given.read_text()?;
     let encoded = secret.expose().trim();
     let encoded = encoded.strip_prefix("whsec_").unwrap_or(encoded);
     let key = STANDARD.decode(encoded).ok().filter(|key| key.len() >= PUSH_KEY_BYTES).ok_or_else(|| {
         let what =
-            format!("`management.usage.push.secret` is not `whsec_` and at least {PUSH_KEY_BYTES} bytes in base64");
+            format!("`management.usage.push.{name}` is not `whsec_` and at least {PUSH_KEY_BYTES} bytes in base64");
         usage(what).hint("make it: echo whsec_$(openssl rand -base64 32)")
     })?;
-    Ok(Push { url: given.url.clone(), key: Secret::new(key) })
+    Ok(Secret::new(key))
 }
 
 fn callers(given: &[config::management::GatewayCaller]) -> anyhow::Result<Vec<GatewayCaller>> {

@@ -1,7 +1,7 @@
 //! What this gateway knows of each subscription, over changes of configuration: its bucket, its window,
 //! and what the ledger has told. A call takes no lock here but to open a window.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,9 +25,20 @@ pub(crate) struct Acknowledged {
     pub subscription: Option<Arc<str>>,
     pub at: i64,
     pub units: u32,
-    /// Whether this process has counted it, when it happened or when it found it on the disk.
-    pub own: bool,
+    pub origin: Origin,
 }
+
+/// Whether this process has counted a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// When it happened.
+    Counted,
+    /// When it was found on the disk.
+    Found,
+    Elsewhere,
+}
+
+const HOUR: Window = Window::Hour;
 
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -39,8 +50,8 @@ struct Pages {
     meters: HashMap<Arc<str>, Page>,
     /// What the ledger has told last, also of subscriptions that are not published yet.
     totals: HashMap<Arc<str>, (i64, u64)>,
-    /// Calls that an earlier process has counted and nobody has shipped yet, in the order of shipping.
-    found: VecDeque<Acknowledged>,
+    /// Units that an earlier process has counted and nobody has shipped yet, by hour: every window is made of hours.
+    found: HashMap<Arc<str>, BTreeMap<i64, i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -88,13 +99,10 @@ impl Book {
         let (begin, end) = per.around(at.ms());
         let told = pages.totals.get(subscription).filter(|(window, _)| *window == begin).map_or(0, |(_, used)| *used);
         let told = i64::try_from(told).unwrap_or(i64::MAX);
-        let found: i64 = pages
-            .found
-            .iter()
-            .filter(|call| call.subscription.as_ref() == Some(subscription) && (begin..end).contains(&call.at))
-            .filter(|call| call.at >= since)
-            .map(|call| i64::from(call.units))
-            .sum();
+        let found: i64 = match pages.found.get(subscription) {
+            Some(hours) if since == i64::MIN => hours.range(begin..end).map(|(_, units)| *units).sum(),
+            _ => 0,
+        };
         let window = Arc::new(QuotaWindow::open(per, at, told.saturating_add(found), since));
         if let Some(page) = pages.meters.get_mut(subscription) {
             page.told = told;
@@ -104,9 +112,18 @@ impl Book {
         window
     }
 
-    /// Calls of an earlier process that are on the disk still.
-    pub fn found(&self, calls: impl IntoIterator<Item = Acknowledged>) {
-        self.pages().found.extend(calls);
+    /// A call of an earlier process that is on the disk still.
+    pub fn found(&self, subscription: &str, at: i64, units: u32) {
+        if units == 0 {
+            return;
+        }
+        let mut pages = self.pages();
+        let hours = match pages.found.get_mut(subscription) {
+            Some(hours) => hours,
+            None => pages.found.entry(Arc::from(subscription)).or_default(),
+        };
+        let sum = hours.entry(HOUR.around(at).0).or_default();
+        *sum = sum.saturating_add(i64::from(units));
     }
 
     /// The ledger has taken these calls, and tells these totals. What is in a total and was counted here
@@ -114,13 +131,17 @@ impl Book {
     pub fn settle(&self, acknowledged: &[Acknowledged], totals: &[Total]) {
         let mut pages = self.pages();
         let pages = &mut *pages;
-        for call in acknowledged.iter().filter(|call| call.own) {
-            if pages.found.front() == Some(call) {
-                pages.found.pop_front();
+        for call in acknowledged.iter().filter(|call| call.origin != Origin::Elsewhere) {
+            if call.origin == Origin::Found {
+                pages.no_longer_found(call);
             }
             let Some(page) = call.subscription.as_ref().and_then(|id| pages.meters.get_mut(id)) else { continue };
             let window = page.meter.window.load();
-            let within = |window: &QuotaWindow| call.at >= window.since && window.contains(call.at);
+            let since = |window: &QuotaWindow| match call.origin {
+                Origin::Found => window.since == i64::MIN,
+                _ => call.at >= window.since,
+            };
+            let within = |window: &QuotaWindow| since(window) && window.contains(call.at);
             if window.as_deref().is_some_and(within) {
                 page.untold = page.untold.saturating_add(i64::from(call.units));
             }
@@ -137,6 +158,23 @@ impl Book {
                 page.untold = 0;
             }
             pages.totals.insert(id, (total.window, total.used));
+        }
+    }
+}
+
+impl Pages {
+    fn no_longer_found(&mut self, call: &Acknowledged) {
+        let Some(subscription) = &call.subscription else { return };
+        let Some(hours) = self.found.get_mut(subscription) else { return };
+        let hour = HOUR.around(call.at).0;
+        if let Some(sum) = hours.get_mut(&hour) {
+            *sum = sum.saturating_sub(i64::from(call.units));
+            if *sum <= 0 {
+                hours.remove(&hour);
+            }
+        }
+        if hours.is_empty() {
+            self.found.remove(subscription);
         }
     }
 }

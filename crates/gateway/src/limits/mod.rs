@@ -19,7 +19,7 @@ use base::time::SharedClock;
 use catalog::{Api, CanonicalPath, LimitMode, Needed, Plan, QuotaSpec, Snapshot, Subscription, Window};
 use http::HeaderValue;
 
-pub(crate) use book::{Acknowledged, Book};
+pub(crate) use book::{Acknowledged, Book, Origin};
 pub use quota::Held;
 pub(crate) use rate::{Bucket, Rate};
 

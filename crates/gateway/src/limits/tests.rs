@@ -6,7 +6,7 @@ use catalog::usage::Total;
 use catalog::{QuotaSpec, RateSpec, Span, Window};
 use proptest::prelude::*;
 
-use super::book::{Acknowledged, Book, Meter};
+use super::book::{Acknowledged, Book, Meter, Origin};
 use super::rate::{Bucket, Left, Rate};
 
 fn rate(requests: u32, per_s: u64, burst: u32) -> Rate {
@@ -135,7 +135,7 @@ impl Account {
     }
 
     fn call_of(&self, at: i64) -> Acknowledged {
-        Acknowledged { subscription: Some(Arc::clone(&self.id)), at, units: 1, own: true }
+        Acknowledged { subscription: Some(Arc::clone(&self.id)), at, units: 1, origin: Origin::Counted }
     }
 
     fn told(&self, window: i64, used: u64) -> Total {
@@ -202,14 +202,16 @@ fn totals_that_come_before_the_subscription_are_kept_for_it() {
 #[test]
 fn calls_found_on_the_disk_count_until_the_ledger_tells_them() {
     let account = Account::new();
-    account.book.found([account.call_of(HOUR - 1), account.call_of(HOUR), account.call_of(HOUR + 1)]);
+    let found = [HOUR - 1, HOUR, HOUR + 1].map(|at| Acknowledged { origin: Origin::Found, ..account.call_of(at) });
+    for call in &found {
+        account.book.found(&account.id, call.at, call.units);
+    }
 
     assert_eq!(account.call(&quota(10, true), HOUR + 2), Some(7));
-    account.book.settle(
-        &[account.call_of(HOUR - 1), account.call_of(HOUR), account.call_of(HOUR + 1), account.call_of(HOUR + 2)],
-        &[account.told(HOUR, 3)],
-    );
+    let elsewhere = Acknowledged { origin: Origin::Elsewhere, ..account.call_of(HOUR) };
+    account.book.settle(&[&found[..], &[elsewhere, account.call_of(HOUR + 2)]].concat(), &[account.told(HOUR, 3)]);
     assert_eq!(account.call(&quota(10, true), HOUR + 3), Some(6));
+    assert_eq!(account.call(&quota(10, true), 2 * HOUR), Some(9), "what the ledger has is not found a second time");
 }
 
 #[test]

@@ -32,6 +32,12 @@ pub struct Books {
     fates: VecDeque<Fate>,
     pub down: bool,
     published: Option<Published>,
+    /// A batch with one of these is refused for good.
+    pub refuses: Vec<String>,
+    /// And one with more records, unless it is 0.
+    pub largest: usize,
+    /// And any other.
+    pub refuses_all: bool,
 }
 
 pub struct Ledger {
@@ -89,6 +95,13 @@ impl Ledger {
             Some(Fate::Down) => return Err(PeerError::Unreachable),
             Some(Fate::Status(status)) => return Ok(json_answer(status, &json!({}))),
             _ => {}
+        }
+        let bad = |record: &UsageRecord| books.refuses.contains(&record.id);
+        if books.refuses_all || batch.records.iter().any(bad) {
+            return Ok(json_answer(400, &json!({"title": "x", "detail": "a record is not what is expected"})));
+        }
+        if books.largest > 0 && batch.records.len() > books.largest {
+            return Ok(json_answer(413, &json!({"title": "The body is too large"})));
         }
         let next = books.next.get(&batch.gateway).copied().unwrap_or(self.first);
         if batch.first > next {

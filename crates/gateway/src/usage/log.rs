@@ -15,17 +15,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use catalog::usage::UsageRecord;
 
-use super::record::{Frame, decode};
+use super::aside;
+use super::segment::{Segment, path, recover, walk};
 
 /// Where shipping stands in each segment: what lies before is the ledger's.
 pub(super) type Marks = BTreeMap<u64, u64>;
 
 const LOCK: &str = "lock";
 const ID: &str = "id";
-/// Of a segment, or an eighth of what may lie on the disk.
+/// Of a segment, or of its thread's eighth of what may lie on the disk: there is room for one that is begun while
+/// others wait to be shipped.
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
-/// What is read at once; longer than any frame.
-const PIECE_BYTES: u64 = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -43,6 +43,7 @@ pub(crate) struct Log {
     max_bytes: u64,
     segment_bytes: u64,
     unshipped: AtomicU64,
+    found_up_to: u64,
 }
 
 #[derive(Debug, Default)]
@@ -60,14 +61,14 @@ impl Stripe {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Segment {
-    number: u64,
-    file: Arc<File>,
-    /// Of whole frames.
-    length: u64,
-    /// Of these, those that outlive a loss of power.
-    synced: u64,
+/// Records in the order of segments.
+#[derive(Debug, Default)]
+pub(crate) struct Piece {
+    pub records: Vec<UsageRecord>,
+    /// The segment of each.
+    pub segments: Vec<u64>,
+    /// Where they end.
+    pub reached: Marks,
 }
 
 impl Log {
@@ -117,6 +118,7 @@ impl Log {
         }
         let bytes = old.segments.iter().map(|segment| segment.length).sum();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = u64::try_from(cores).unwrap_or(1);
         Ok(Some(Self {
             folder: folder.to_owned(),
             id,
@@ -126,8 +128,9 @@ impl Log {
             next_segment: AtomicU64::new(found.last().map_or(1, |last| last.saturating_add(1))),
             bytes: AtomicU64::new(bytes),
             max_bytes,
-            segment_bytes: SEGMENT_BYTES.min(max_bytes / 8),
+            segment_bytes: SEGMENT_BYTES.min(max_bytes / 8 / threads),
             unshipped: AtomicU64::new(0),
+            found_up_to: found.last().copied().unwrap_or(0),
         }))
     }
 
@@ -151,8 +154,11 @@ impl Log {
             stripe.segments.push(segment);
         }
         let Some(segment) = stripe.segments.last_mut() else { return Err(io::ErrorKind::NotFound.into()) };
-        // At its place and not at the end: what a failed write has left is written over.
-        segment.file.write_all_at(frames, segment.length)?;
+        if let Err(error) = segment.file.write_all_at(frames, segment.length) {
+            // What it has left is taken away, and if that fails too, written over by the next record.
+            let _written_over = segment.file.set_len(segment.length);
+            return Err(error);
+        }
         segment.length = segment.length.saturating_add(length);
         self.bytes.fetch_add(length, Ordering::Relaxed);
         self.unshipped.fetch_add(records, Ordering::Relaxed);
@@ -209,23 +215,74 @@ impl Log {
         synced
     }
 
-    /// Up to `most` records behind the marks and before `ends`, if that is given, in the order of
-    /// segments; and where they end.
-    pub fn read(&self, marks: &Marks, ends: Option<&Marks>, most: usize) -> io::Result<(Vec<UsageRecord>, Marks)> {
-        let mut records = Vec::new();
-        let mut reached = Marks::new();
+    /// Up to `most` records behind the marks and before `ends`, if that is given.
+    pub fn read(&self, marks: &Marks, ends: Option<&Marks>, most: usize) -> io::Result<Piece> {
+        let mut piece = Piece::default();
         for segment in self.segments() {
             let from = marks.get(&segment.number).copied().unwrap_or(0);
             let to = match ends {
                 Some(ends) => ends.get(&segment.number).copied().unwrap_or(from).min(segment.length),
                 None => segment.length,
             };
-            let at = read_segment(&segment, from..to, most, &mut records)?;
+            let mut at = from;
+            if piece.records.len() < most {
+                let mut damaged = Vec::new();
+                at = walk(&segment.file, from..to, &mut damaged, |record, _| {
+                    piece.records.push(record);
+                    piece.segments.push(segment.number);
+                    piece.records.len() < most
+                })?;
+                aside::keep_damage(&self.folder, &segment, &damaged);
+            }
             if at > 0 {
-                reached.insert(segment.number, at);
+                piece.reached.insert(segment.number, at);
             }
         }
-        Ok((records, reached))
+        Ok(piece)
+    }
+
+    /// The first record behind the marks, as it stands on the disk.
+    pub fn first_frame(&self, marks: &Marks) -> io::Result<Option<Vec<u8>>> {
+        for segment in self.segments() {
+            let from = marks.get(&segment.number).copied().unwrap_or(0);
+            let mut found = None;
+            walk(&segment.file, from..segment.length, &mut Vec::new(), |_, frame| {
+                found = Some(frame.to_vec());
+                false
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Records that people have given back become a segment, by one renaming: they are there once. Its number, and
+    /// how many they are.
+    pub fn take_back(&self) -> io::Result<Option<(u64, u64)>> {
+        let given = self.folder.join(aside::RETRY);
+        if !given.try_exists()? {
+            return Ok(None);
+        }
+        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
+        fs::rename(given, path(&self.folder, number))?;
+        File::open(&self.folder)?.sync_all()?;
+        let segment = recover(&self.folder, number)?;
+        let mut records = 0_u64;
+        walk(&segment.file, 0..segment.length, &mut Vec::new(), |_, _| {
+            records = records.saturating_add(1);
+            true
+        })?;
+        self.bytes.fetch_add(segment.length, Ordering::Relaxed);
+        self.unshipped.fetch_add(records, Ordering::Relaxed);
+        self.old.lock().unwrap_or_else(PoisonError::into_inner).segments.push(segment);
+        tracing::info!(segment = number, records, "usage records that were given back are shipped");
+        Ok(Some((number, records)))
+    }
+
+    /// Segments up to this number were found when the folder was opened.
+    pub fn found_up_to(&self) -> u64 {
+        self.found_up_to
     }
 
     pub fn has(&self, number: u64) -> bool {
@@ -237,22 +294,31 @@ impl Log {
             .any(|stripe| stripe.segments.iter().any(|segment| stripe.is_shipped(segment, marks, self.segment_bytes)))
     }
 
-    /// Deletes the segments that the ledger has whole and nobody writes to.
-    pub fn delete_shipped(&self, marks: &Marks) {
+    /// Deletes the segments that the ledger has whole and nobody writes to. What cannot be deleted stays known: its
+    /// records would be shipped again by the next process otherwise.
+    pub fn delete_shipped(&self, marks: &Marks) -> io::Result<()> {
+        let mut deleted = Ok(());
         for mut stripe in self.stripes() {
-            let (gone, kept): (Vec<Segment>, Vec<Segment>) = stripe
+            let (gone, mut kept): (Vec<Segment>, Vec<Segment>) = stripe
                 .segments
                 .clone()
                 .into_iter()
                 .partition(|segment| stripe.is_shipped(segment, marks, self.segment_bytes));
-            stripe.segments = kept;
             for segment in gone {
-                self.bytes.fetch_sub(segment.length, Ordering::Relaxed);
-                if let Err(error) = fs::remove_file(path(&self.folder, segment.number)) {
-                    tracing::warn!(cause = %error, "a shipped segment of the usage log cannot be deleted");
+                match fs::remove_file(path(&self.folder, segment.number)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        kept.push(segment);
+                        deleted = Err(error);
+                    }
+                    _ => drop(self.bytes.fetch_sub(segment.length, Ordering::Relaxed)),
                 }
             }
+            kept.sort_unstable_by_key(|segment| segment.number);
+            stripe.segments = kept;
         }
+        // That it is gone outlives a loss of power before its mark is forgotten.
+        File::open(&self.folder)?.sync_all()?;
+        deleted
     }
 
     pub fn bytes(&self) -> u64 {
@@ -311,60 +377,4 @@ fn new_id(path: &Path) -> io::Result<String> {
     let id = base::ids::RequestId::random().as_str().to_owned();
     crate::files::write_private(path, id.as_bytes())?;
     Ok(id)
-}
-
-fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:016x}.log"))
-}
-
-/// A segment of an earlier process, up to the last whole frame; what follows was never acknowledged.
-fn recover(folder: &Path, number: u64) -> io::Result<Segment> {
-    let file = OpenOptions::new().read(true).write(true).open(path(folder, number))?;
-    let whole = file.metadata()?.len();
-    let bytes = read_range(&file, 0, whole)?;
-    let mut length = 0_usize;
-    while let Frame::Record(_, taken) | Frame::Nothing(taken) = decode(bytes.get(length..).unwrap_or_default()) {
-        length = length.saturating_add(taken);
-    }
-    let length = u64::try_from(length).unwrap_or(0);
-    if length < whole {
-        tracing::warn!(segment = number, bytes = whole.saturating_sub(length), "the torn end of a usage log is cut");
-        file.set_len(length)?;
-    }
-    Ok(Segment { number, file: Arc::new(file), length, synced: 0 })
-}
-
-/// Where it stopped: at the end, or when there are enough.
-fn read_segment(
-    segment: &Segment,
-    range: std::ops::Range<u64>,
-    most: usize,
-    records: &mut Vec<UsageRecord>,
-) -> io::Result<u64> {
-    let mut at = range.start;
-    while at < range.end && records.len() < most {
-        let bytes = read_range(&segment.file, at, range.end.min(at.saturating_add(PIECE_BYTES)))?;
-        let mut taken = 0_usize;
-        while records.len() < most {
-            let frame = decode(bytes.get(taken..).unwrap_or_default());
-            let (Frame::Record(_, length) | Frame::Nothing(length)) = frame else { break };
-            taken = taken.saturating_add(length);
-            if let Frame::Record(record, _) = frame {
-                records.push(*record);
-            }
-        }
-        if taken == 0 {
-            // A piece holds any frame whole; it was checked when it was opened, so the disk has changed it since.
-            tracing::error!(segment = segment.number, at, "a piece of the usage log cannot be read any more");
-            return Ok(range.end);
-        }
-        at = at.saturating_add(u64::try_from(taken).unwrap_or(0));
-    }
-    Ok(at)
-}
-
-fn read_range(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, from)?;
-    Ok(bytes)
 }

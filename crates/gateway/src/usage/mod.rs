@@ -4,8 +4,11 @@
 //! An answer that a client has seen has its record, whatever becomes of the process; a record whose answer
 //! nobody has seen is possible, for the calls that are under way when a process is killed.
 
+mod aside;
 mod log;
 mod record;
+mod refused;
+mod segment;
 mod ship;
 mod state;
 #[cfg(test)]
@@ -14,10 +17,11 @@ mod tests;
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use aside::{Aside, set_aside_in};
 use base::Time;
 use base::time::SharedClock;
 use catalog::RateSpec;
@@ -75,13 +79,19 @@ pub(crate) struct Usage {
     strangers: (Rate, Bucket),
     /// When the first record of the batch under way was written; `i64::MAX`: there is none.
     oldest: AtomicI64,
+    /// Records that other processes have left.
+    left: AtomicU64,
+    aside: Mutex<Vec<Aside>>,
     pub unrecorded: Counter,
 }
 
 /// What is told of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
+    /// Of this process, and of those before it.
     pub unshipped: u64,
+    /// What people have to look at.
+    pub aside: Vec<Aside>,
     pub oldest: Option<Duration>,
     pub bytes: u64,
     pub writes: bool,
@@ -108,8 +118,12 @@ impl Usage {
         clock: SharedClock,
     ) -> io::Result<(Arc<Self>, Shipper)> {
         let log = Arc::new(Log::open(folder, config.max_bytes)?);
-        let shipper = Shipper::open(Arc::clone(&log), true)?;
-        book.found(shipper.left()?);
+        let shipper = Shipper::open(Arc::clone(&log), true, |record| {
+            if let Some(subscription) = &record.subscription {
+                book.found(subscription, record.at, record.units);
+            }
+        })?;
+        let aside = Mutex::new(set_aside_in(folder)?);
         let usage = Arc::new(Self {
             folder: folder.to_owned(),
             log,
@@ -119,6 +133,8 @@ impl Usage {
             health: Health::default(),
             strangers: (Rate::new(&STRANGERS), Bucket::default()),
             oldest: AtomicI64::new(i64::MAX),
+            left: AtomicU64::new(0),
+            aside,
             unrecorded: Counter::default(),
             config,
         });
@@ -232,6 +248,19 @@ impl Usage {
         }
     }
 
+    fn left(&self, records: u64) {
+        self.left.store(records, Ordering::Relaxed);
+    }
+
+    async fn look_aside(&self) {
+        let folder = self.folder.clone();
+        match tokio::task::spawn_blocking(move || set_aside_in(&folder)).await {
+            Ok(Ok(found)) => *self.aside.lock().unwrap_or_else(PoisonError::into_inner) = found,
+            Ok(Err(error)) => tracing::warn!(cause = %error, "what is set aside of usage cannot be looked through"),
+            Err(_) => {}
+        }
+    }
+
     fn oldest(&self, at: Option<i64>) {
         self.oldest.store(at.unwrap_or(i64::MAX), Ordering::Relaxed);
     }
@@ -239,7 +268,8 @@ impl Usage {
     pub fn state(&self) -> State {
         let oldest = self.oldest.load(Ordering::Relaxed);
         State {
-            unshipped: self.log.unshipped(),
+            unshipped: self.log.unshipped().saturating_add(self.left.load(Ordering::Relaxed)),
+            aside: self.aside.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             oldest: (oldest != i64::MAX).then(|| self.clock.now().since(Time::from_ms(oldest))),
             bytes: self.log.bytes(),
             writes: !self.health.is_bad(),

@@ -159,6 +159,8 @@ pub(super) enum Frame {
     /// And how many bytes it takes.
     Record(Box<UsageRecord>, usize),
     Nothing(usize),
+    /// Whole, but of a later version of the program, which alone can read it.
+    Later(usize),
     /// Nothing whole follows.
     End,
 }
@@ -171,9 +173,29 @@ pub(super) fn decode(bytes: &[u8]) -> Frame {
             Some(record) => Frame::Record(Box::new(record), length),
             None => Frame::End,
         },
-        // Of a later version of the program: to skip it would lose it.
-        _ => Frame::End,
+        Some(_) => Frame::Later(length),
+        None => Frame::End,
     }
+}
+
+/// Where behind the beginning the next frame stands that can be read: what to go on with when something is damaged.
+pub(super) fn next_whole(bytes: &[u8]) -> Option<usize> {
+    (1..bytes.len()).find(|at| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        // Looked at first, since most places are none, and checksums cost time.
+        let known = rest.get(HEAD).is_some_and(|version| [NOTHING, VERSION].contains(version));
+        known && matches!(decode(rest), Frame::Record(..) | Frame::Nothing(_))
+    })
+}
+
+/// Whether these bytes, which are no whole frame, are what an interrupted write leaves at the end of a file: a frame
+/// that is longer than what there is of it, or room that was never written to.
+pub(super) fn is_torn(bytes: &[u8]) -> bool {
+    let longer = match bytes {
+        [l0, l1, ..] => HEAD.saturating_add(usize::from(u16::from_le_bytes([*l0, *l1]))) > bytes.len(),
+        _ => true,
+    };
+    longer || bytes.iter().all(|byte| *byte == 0)
 }
 
 fn payload(bytes: &[u8]) -> Option<(usize, &[u8])> {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Usage;
-use super::log::{Log, Marks, slots};
+use super::aside;
+use super::log::{Log, Marks, Piece, slots};
+use super::refused;
 use super::state::{State, StateFile};
-use crate::limits::Acknowledged;
+use crate::limits::{Acknowledged, Origin};
 use crate::management::{Backoff, NoAnswer, Standing};
 use catalog::usage::{Gap, UsageAnswer, UsageBatch, UsageRecord};
 
@@ -27,37 +29,71 @@ const LEFT_LOOKS: u32 = 10;
 pub(crate) struct Shipper {
     pub log: Arc<Log>,
     file: StateFile,
-    state: State,
-    pending: Vec<UsageRecord>,
+    pub(super) state: State,
+    pub(super) pending: Vec<UsageRecord>,
+    /// The segment of each of them.
+    segments: Vec<u64>,
     /// Whether this process's counts have these calls.
     own: bool,
+    /// Segments that people have given back: nobody's counts have their calls.
+    given_back: Vec<u64>,
+    /// How many records the next batch may have.
+    most: usize,
+    /// Records set aside since the last one that was taken.
+    pub(super) refused: u32,
 }
 
 impl Shipper {
-    pub fn open(log: Arc<Log>, own: bool) -> io::Result<Self> {
+    /// Gives what is there and not the ledger's yet to `each`.
+    pub fn open(log: Arc<Log>, own: bool, each: impl FnMut(&UsageRecord)) -> io::Result<Self> {
         let (file, state) = StateFile::open(&log.folder.join(STATE))?;
         // 1 and not 0: a ledger that begins at 0 says so, and nothing is taken for known.
         let state = state.unwrap_or_else(|| State { first: 1, marks: Marks::new(), ends: None });
         // A mark of a segment that is deleted must never be taken for one of a new segment.
         let marked = state.marks.keys().chain(state.ends.iter().flat_map(Marks::keys)).max();
         log.number_from(marked.map_or(0, |last| last.saturating_add(1)));
-        Ok(Self { log, file, state, pending: Vec::new(), own })
+        let (pending, segments, given_back) = (Vec::new(), Vec::new(), Vec::new());
+        let shipper = Self { log, file, state, pending, segments, own, given_back, most: MOST_RECORDS, refused: 0 };
+        let left = shipper.walk_left(each)?;
+        shipper.log.found(left);
+        Ok(shipper)
     }
 
-    /// What lies on the disk and is not the ledger's yet; asked once, before anything is written.
-    pub fn left(&self) -> io::Result<Vec<Acknowledged>> {
-        let (records, _) = self.log.read(&self.state.marks, None, usize::MAX)?;
-        self.log.found(u64::try_from(records.len()).unwrap_or(0));
-        Ok(records.iter().map(|record| acknowledged(record, self.own)).collect())
+    /// Goes over what lies on the disk and is not the ledger's yet, a piece at a time; how many they are.
+    fn walk_left(&self, mut each: impl FnMut(&UsageRecord)) -> io::Result<u64> {
+        let mut marks = self.state.marks.clone();
+        let mut left = 0_u64;
+        loop {
+            let piece = self.log.read(&marks, None, MOST_RECORDS)?;
+            if piece.records.is_empty() {
+                return Ok(left);
+            }
+            piece.records.iter().for_each(&mut each);
+            left = left.saturating_add(count(piece.records.len()));
+            // Only what was read is forgotten: a segment that is passed over keeps its mark.
+            marks.extend(piece.reached);
+        }
+    }
+
+    /// Records that people have given back.
+    pub fn take_back(&mut self) -> io::Result<()> {
+        if let Some((segment, _)) = self.log.take_back()? {
+            self.given_back.push(segment);
+        }
+        Ok(())
     }
 
     /// Deletes what the ledger has, once it stands on the disk that it has it.
     fn tidy(&mut self) -> io::Result<()> {
         if self.log.has_shipped(&self.state.marks) {
             self.file.write(&self.state)?;
-            self.log.delete_shipped(&self.state.marks);
+            let deleted = self.log.delete_shipped(&self.state.marks);
             let log = &self.log;
             self.state.marks.retain(|number, _| log.has(*number));
+            self.given_back.retain(|number| log.has(*number));
+            if let Err(error) = deleted {
+                tracing::warn!(cause = %error, "a shipped segment of the usage log cannot be deleted");
+            }
         }
         Ok(())
     }
@@ -73,25 +109,52 @@ impl Shipper {
         if self.log.unshipped() == 0 && self.state.ends.is_none() {
             return Ok(());
         }
-        let (records, reached) = self.log.read(&self.state.marks, self.state.ends.as_ref(), MOST_RECORDS)?;
-        if records.is_empty() {
+        // What is sent again is sent whole, as it was.
+        let most = if self.state.ends.is_some() { MOST_RECORDS } else { self.most };
+        let piece = self.log.read(&self.state.marks, self.state.ends.as_ref(), most)?;
+        if piece.records.is_empty() {
             self.state.ends = None;
             return Ok(());
         }
         if self.state.ends.is_none() {
             // First the records, then their numbers: a number that was given is never given to another record.
             self.log.sync()?;
-            let state = State { ends: Some(reached.clone()), ..self.state.clone() };
+            let state = State { ends: Some(piece.reached.clone()), ..self.state.clone() };
             self.file.write(&state)?;
             self.state = state;
         }
-        self.state.ends = Some(reached);
-        self.pending = records;
+        self.take(piece);
+        Ok(())
+    }
+
+    fn take(&mut self, piece: Piece) {
+        self.state.ends = Some(piece.reached);
+        self.pending = piece.records;
+        self.segments = piece.segments;
+    }
+
+    /// The batch under way ends after its first `most` records. The rest keeps its numbers: nothing is written down.
+    pub(super) fn shorten(&mut self, most: usize) -> io::Result<()> {
+        let piece = self.log.read(&self.state.marks, self.state.ends.as_ref(), most)?;
+        self.take(piece);
+        self.most = most.max(1);
+        Ok(())
+    }
+
+    /// Keeps the one record of the batch under way beside the log. The number that it would have had is the next one's:
+    /// the ledger has said that it knows none.
+    pub(super) fn set_aside(&mut self) -> io::Result<()> {
+        let Some(frame) = self.log.first_frame(&self.state.marks)? else { return Ok(()) };
+        aside::set_aside(&self.log.folder, &frame)?;
+        let marks = self.state.ends.clone().unwrap_or_else(|| self.state.marks.clone());
+        let state = State { marks, ends: None, ..self.state.clone() };
+        self.file.write(&state)?;
+        self.state = state;
         Ok(())
     }
 
     /// The ledger wants other numbers: it is younger than our folder, or older.
-    fn renumber(&mut self, first: u64) -> io::Result<()> {
+    pub(super) fn renumber(&mut self, first: u64) -> io::Result<()> {
         tracing::error!(
             gateway.id = self.log.id,
             ours = self.state.first,
@@ -105,19 +168,40 @@ impl Shipper {
     }
 
     /// The ledger has the batch. What is not kept on the disk of that is sent again after a crash, and known.
-    fn done(&mut self, next: u64) -> Vec<Acknowledged> {
-        let records = std::mem::take(&mut self.pending);
+    pub(super) fn done(&mut self, next: u64) -> Vec<Acknowledged> {
         self.state.first = next;
         if let Some(ends) = self.state.ends.take() {
             self.state.marks = ends;
         }
-        self.log.shipped(u64::try_from(records.len()).unwrap_or(0));
-        records.iter().map(|record| acknowledged(record, self.own)).collect()
+        self.most = self.most.saturating_mul(2).min(MOST_RECORDS);
+        self.refused = 0;
+        self.settled()
     }
 
-    fn count(&self) -> u64 {
-        u64::try_from(self.pending.len()).unwrap_or(0)
+    /// The batch under way is no more.
+    pub(super) fn settled(&mut self) -> Vec<Acknowledged> {
+        let (records, segments) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.segments));
+        self.log.shipped(count(records.len()));
+        records.iter().zip(segments).map(|(record, segment)| self.acknowledged(record, segment)).collect()
     }
+
+    fn acknowledged(&self, record: &UsageRecord, segment: u64) -> Acknowledged {
+        let origin = match () {
+            () if !self.own || self.given_back.contains(&segment) => Origin::Elsewhere,
+            () if segment <= self.log.found_up_to() => Origin::Found,
+            () => Origin::Counted,
+        };
+        let subscription = record.subscription.as_deref().map(Arc::from);
+        Acknowledged { subscription, at: record.at, units: record.units, origin }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        count(self.pending.len())
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 /// Ships until the gateway is dropped.
@@ -154,7 +238,14 @@ pub(super) async fn run(usage: std::sync::Weak<Usage>, mut own: Shipper) {
         }
         if looks >= LEFT_LOOKS {
             looks = 0;
+            let (back, result) = beside(own, Shipper::take_back).await;
+            own = back;
+            if let Err(error) = result {
+                tracing::warn!(cause = %error, "usage records that were given back cannot be taken");
+            }
             find_left(&usage, &own.log.folder, &mut left).await;
+            usage.left(left.iter().map(|shipper| shipper.log.unshipped()).sum());
+            usage.look_aside().await;
         }
         drop(usage);
         tokio::time::sleep(wait).await;
@@ -171,9 +262,12 @@ async fn find_left(usage: &Usage, own: &std::path::Path, left: &mut Vec<Shipper>
         let mut found = Vec::new();
         for slot in slots(&folder)?.into_iter().filter(|slot| !known.contains(slot)) {
             let Some(log) = Log::adopt(&slot, max_bytes)? else { continue };
-            let shipper = Shipper::open(Arc::new(log), false)?;
-            if !shipper.left()?.is_empty() {
+            let mut shipper = Shipper::open(Arc::new(log), false, |_| {})?;
+            shipper.take_back()?;
+            if shipper.log.unshipped() > 0 {
                 found.push(shipper);
+            } else if shipper.state.ends.is_none() {
+                shipper.tidy()?;
             }
         }
         Ok(found)
@@ -203,6 +297,8 @@ pub(super) enum Failed {
     Disk(#[from] io::Error),
     #[error("{0}")]
     Management(#[from] NoAnswer),
+    #[error("management refuses one record after the other; each is set aside, and the next one tried in a while")]
+    Many,
 }
 
 /// Batch after batch until nothing is left; at least one, which may be empty.
@@ -215,9 +311,18 @@ pub(super) async fn ship_all(usage: &Usage, mut shipper: Shipper, seen: &mut u64
         if let Err(error) = result {
             return (shipper, Err(error.into()));
         }
-        let full = shipper.pending.len() >= MOST_RECORDS;
-        if let Err(error) = ship_one(usage, &mut shipper, seen).await {
-            return (shipper, Err(error));
+        let full = shipper.pending.len() >= shipper.most;
+        match ship_one(usage, &mut shipper, seen).await {
+            Ok(()) => {}
+            Err(Failed::Management(NoAnswer::Refused { status, why })) if !shipper.pending.is_empty() => {
+                let result;
+                (shipper, result) = refused::narrow(usage, shipper, status, &why).await;
+                if let Err(error) = result {
+                    return (shipper, Err(error));
+                }
+                continue;
+            }
+            Err(error) => return (shipper, Err(error)),
         }
         if !full && !again {
             let (shipper, result) = beside(shipper, Shipper::tidy).await;
@@ -226,8 +331,21 @@ pub(super) async fn ship_all(usage: &Usage, mut shipper: Shipper, seen: &mut u64
     }
 }
 
+pub(super) fn batch(usage: &Usage, shipper: &Shipper, records: Vec<UsageRecord>, seen: u64) -> UsageBatch {
+    let standing = usage.management.standing();
+    UsageBatch {
+        gateway: shipper.log.id.clone(),
+        name: usage.management.name().to_owned(),
+        first: shipper.state.first,
+        records,
+        serving: standing.serving,
+        refused: standing.refused,
+        seen,
+    }
+}
+
 /// On a thread that may wait for the disk.
-async fn beside(
+pub(super) async fn beside(
     mut shipper: Shipper,
     work: impl FnOnce(&mut Shipper) -> io::Result<()> + Send + 'static,
 ) -> (Shipper, io::Result<()>) {
@@ -244,16 +362,8 @@ async fn beside(
 
 async fn ship_one(usage: &Usage, shipper: &mut Shipper, seen: &mut u64) -> Result<(), Failed> {
     usage.oldest(shipper.pending.iter().map(|record| record.at).min());
-    let standing = usage.management.standing();
-    let mut batch = UsageBatch {
-        gateway: shipper.log.id.clone(),
-        name: usage.management.name().to_owned(),
-        first: shipper.state.first,
-        records: std::mem::take(&mut shipper.pending),
-        serving: standing.serving,
-        refused: standing.refused,
-        seen: *seen,
-    };
+    let records = std::mem::take(&mut shipper.pending);
+    let mut batch = batch(usage, shipper, records, *seen);
     let answer = usage.management.send_usage(&batch).await;
     shipper.pending = std::mem::take(&mut batch.records);
     let answer = answer?;
@@ -276,9 +386,4 @@ async fn ship_one(usage: &Usage, shipper: &mut Shipper, seen: &mut u64) -> Resul
     usage.oldest(None);
     *seen = answer.cursor;
     Ok(())
-}
-
-fn acknowledged(record: &UsageRecord, own: bool) -> Acknowledged {
-    let subscription = record.subscription.as_deref().map(Arc::from);
-    Acknowledged { subscription, at: record.at, units: record.units, own }
 }

@@ -260,6 +260,16 @@ fn usage() -> Vec<Operation> {
             .query("cursor", "Where to go on")
             .query("limit", "At most so many")
             .answer(json!({"type": "array", "items": {"type": "object"}})),
+        get("/management/v1/usage/push", "listPushes", tag, READ, "How far receivers of calls have them"),
+        send(Method::POST, "/management/v1/usage/push", "restartPush", tag, ADMINISTER)
+            .summary(
+                "Sends calls again, or goes on sending: from behind a place, since a time, or from where it stands",
+            )
+            .body(json!({"type": "object", "additionalProperties": false, "properties": {
+                "after": {"type": "integer", "description": "The `cursor` of an export"},
+                "since": {"type": "integer", "description": "Milliseconds since the epoch"},
+            }}))
+            .example(json!({})),
     ]
 }
 
@@ -280,6 +290,13 @@ fn billing() -> Vec<Operation> {
         month(
             send(Method::POST, "/management/v1/invoices/issue", "issueInvoices", tag, ADMINISTER)
                 .summary("Issues the invoices of all organisations"),
+        ),
+        get(
+            "/management/v1/invoices/due",
+            "listInvoicesDue",
+            tag,
+            READ,
+            "Whose invoices are due and not issued, and why",
         ),
         get("/management/v1/invoices/{invoice}", "getInvoice", tag, SEE, "An invoice with its lines"),
         get("/management/v1/invoices/{invoice}/csv", "getInvoiceCsv", tag, SEE, "An invoice as CSV"),

@@ -42,7 +42,12 @@ pub fn invoice_csv(invoice: &Invoice) -> String {
 
 /// One row per call.
 pub fn calls_csv(calls: &[Call]) -> String {
-    let mut out = row(&[
+    format!("{}{}", calls_csv_head(), calls_csv_rows(calls))
+}
+
+/// For files that are written in parts.
+pub fn calls_csv_head() -> String {
+    row(&[
         "gateway",
         "number",
         "request_id",
@@ -57,7 +62,11 @@ pub fn calls_csv(calls: &[Call]) -> String {
         "outcome",
         "units",
     ]
-    .map(str::to_owned));
+    .map(str::to_owned))
+}
+
+pub fn calls_csv_rows(calls: &[Call]) -> String {
+    let mut out = String::new();
     for call in calls {
         out.push_str(&row(&[
             call.gateway.clone(),

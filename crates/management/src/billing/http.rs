@@ -24,6 +24,7 @@ pub fn routes() -> Vec<Route> {
         ),
         ("/management/v1/invoices", Guard::Api, get(list_invoices)),
         ("/management/v1/invoices/issue", Guard::Api, post(issue_invoices)),
+        ("/management/v1/invoices/due", Guard::Api, get(list_due)),
         ("/management/v1/invoices/{invoice}", Guard::Api, get(show_invoice)),
         ("/management/v1/invoices/{invoice}/csv", Guard::Api, get(show_invoice_csv)),
         ("/management/v1/invoices/{invoice}/lines/{line}/calls", Guard::Api, get(list_line_calls)),
@@ -103,6 +104,18 @@ async fn list_invoices(mut cx: Cx, Query(page): Query<Page>) -> Result<Response,
     let next = found.last().filter(|_| full).and_then(|last| last.issued.as_ref()).map(|issued| issued.number);
     let items: Vec<Value> = found.iter().map(brief).collect();
     Ok(Json(json!({"items": items, "next": next})).into_response())
+}
+
+/// What the clock could not issue, and why.
+async fn list_due(mut cx: Cx) -> Result<Response, Refused> {
+    let view = |due: &super::Due| {
+        json!({
+            "organisation": due.organisation, "issuedUpTo": due.closed.map(|month| month.to_string()),
+            "failures": due.failures, "nextAt": due.next_at, "error": due.error,
+        })
+    };
+    let items: Vec<Value> = super::due(&mut cx).await?.iter().map(view).collect();
+    Ok(Json(json!({"items": items})).into_response())
 }
 
 async fn show_invoice(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {

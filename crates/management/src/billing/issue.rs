@@ -22,6 +22,7 @@ pub async fn issue(cx: &Cx, organisation: &str, month: Month) -> Result<Vec<Invo
         match once(&mut turn, organisation, month).await {
             Ok(issued) => {
                 turn.commit().await?;
+                cx.management.metrics.invoices_issued(issued.len());
                 return Ok(issued);
             }
             Err(Refused::Store(StoreError::Conflict(_) | StoreError::Contended(_))) => {}

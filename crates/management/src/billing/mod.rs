@@ -8,7 +8,9 @@
 //! - A month is open until its invoice is issued: what comes late is rated with it. After that it comes to the next
 //!   invoice as a correction: the price of all its calls as they are known now, minus what was billed.
 //! - Issued invoices are not changed; their numbers have no gaps.
+//! - A while after the end of a month its invoices are issued by the clock (`close`).
 
+mod close;
 mod csv;
 mod draft;
 mod http;
@@ -23,7 +25,8 @@ use base::Time;
 use catalog::{Currency, Money};
 use serde_json::{Value, json};
 
-pub use self::csv::{calls_csv, invoice_csv};
+pub use self::close::{Due, close_due, due};
+pub use self::csv::{calls_csv, calls_csv_head, calls_csv_rows, invoice_csv};
 pub use self::draft::statement;
 pub use self::http::routes;
 pub use self::issue::{issue, issue_all};

@@ -1,6 +1,7 @@
 //! Calendar months in UTC.
 
 use std::fmt;
+use std::time::Duration;
 
 use base::Time;
 use catalog::Window;
@@ -35,6 +36,12 @@ impl Month {
     /// The begin of the next one.
     pub fn end(self) -> Time {
         Time::from_ms(Window::Month.around(self.0.ms()).1)
+    }
+
+    /// The one before.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self::of(self.0.minus(Duration::from_millis(1)))
     }
 
     #[must_use]

@@ -1,4 +1,4 @@
-//! The tables `invoices` and `invoice_lines`. Nothing here changes or removes a row.
+//! The tables `invoices` and `invoice_lines`, of which nothing here changes or removes a row, and `billing_periods`.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use base::Time;
 use catalog::{Currency, Money};
 use store::{Row, params};
 
-use super::{Invoice, Issued, Kind, Line, Month};
+use super::{Due, Invoice, Issued, Kind, Line, Month};
 use crate::Cx;
 use crate::error::Refused;
 
@@ -121,6 +121,53 @@ pub(super) async fn ledger_before(cx: &mut Cx, of: &Invoice, number: i64) -> Res
         WHERE organisation = $1 AND currency = $2 AND number < $3";
     let row = cx.tx.read_one(sql, &params![&of.organisation, of.currency.as_str(), number]).await?;
     Ok(row.map_or(Ok(0), |row| row.int("known"))?)
+}
+
+/// Whether there is an organisation whose invoices up to a month were not all issued by the clock.
+pub(super) async fn is_any_open(cx: &mut Cx, month: Month) -> Result<bool, Refused> {
+    let sql = "SELECT 1 AS one FROM subscriptions s
+        WHERE NOT EXISTS (SELECT 1 FROM billing_periods p WHERE p.organisation = s.organisation AND p.closed >= $1)
+        LIMIT 1";
+    Ok(cx.tx.read_one(sql, &params![month.begin()]).await?.is_some())
+}
+
+pub(super) async fn periods(cx: &mut Cx) -> Result<Vec<Due>, Refused> {
+    let rows = cx.tx.read("SELECT organisation, closed, next_at, failures, error FROM billing_periods", &[]).await?;
+    let due = |row: &Row| {
+        let closed: Time = row.time("closed")?;
+        Ok(Due {
+            organisation: row.string("organisation")?,
+            closed: (closed.ms() != i64::MIN).then(|| Month::of(closed)),
+            failures: row.int("failures")?,
+            next_at: Some(row.time("next_at")?),
+            error: row.opt_string("error")?,
+        })
+    };
+    rows.iter().map(due).collect()
+}
+
+/// Never backwards: another process may have closed a later one.
+pub(super) async fn close_period(cx: &mut Cx, organisation: &str, month: Month) -> Result<(), Refused> {
+    let sql = "INSERT INTO billing_periods (organisation, closed, next_at, failures) VALUES ($1, $2, 0, 0)
+        ON CONFLICT (organisation) DO UPDATE SET closed = excluded.closed, next_at = 0, failures = 0, error = NULL
+        WHERE billing_periods.closed < excluded.closed";
+    cx.tx.execute(sql, &params![organisation, month.begin()]).await?;
+    Ok(())
+}
+
+pub(super) async fn fail_period(
+    cx: &mut Cx,
+    organisation: &str,
+    closed: Time,
+    next_at: Time,
+    why: &str,
+) -> Result<(), Refused> {
+    let sql = "INSERT INTO billing_periods (organisation, closed, next_at, failures, error) VALUES ($1, $2, $3, 1, $4)
+        ON CONFLICT (organisation) DO UPDATE
+        SET next_at = excluded.next_at, failures = billing_periods.failures + 1, error = excluded.error
+        WHERE billing_periods.closed <= excluded.closed";
+    cx.tx.execute(sql, &params![organisation, closed, next_at, why]).await?;
+    Ok(())
 }
 
 async fn with_lines(cx: &mut Cx, mut invoice: Invoice) -> Result<Invoice, Refused> {

@@ -1,5 +1,7 @@
 //! That an invoice is the ledger and the ledger the records, to the unit; and what is rounded when.
 
+mod close;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ("/console/subscriptions/{subscription}", Guard::Public, post(consumers::decide)),
         ("/console/consumers", Guard::Public, get(consumers::list)),
         ("/console/consumers/{organisation}", Guard::Public, get(consumers::show)),
-        ("/console/usage", Guard::Public, get(now::usage)),
+        ("/console/usage", Guard::Public, get(now::usage).post(now::restart_push)),
         ("/console/audit", Guard::Public, get(house::audit)),
         ("/console/members", Guard::Public, get(house::members).post(house::change_members)),
         ("/console/policies", Guard::Public, get(house::policies)),

@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
 use serde::Serialize;
 use web::{When, when};
 
 use crate::actor::Right;
+use crate::error::Refused;
 use crate::pages::{Halt, Visit};
 use crate::portal::usage as shared;
 use crate::publish;
 use crate::session;
 use crate::subscriptions::{self, Filter};
-use crate::usage::{self, Group, Scope};
-use crate::views::CallView;
+use crate::usage::{self, Group, Scope, push};
+use crate::views::{CallView, number};
 
 /// A gateway that has been silent for longer is shown as such.
 const SILENT: Duration = Duration::from_secs(30);
@@ -145,13 +147,80 @@ pub(super) async fn usage(mut visit: Visit) -> Response {
     visit.answer(made)
 }
 
+#[derive(Serialize)]
+struct PushView {
+    url: String,
+    word: &'static str,
+    tone: &'static str,
+    waiting: String,
+    taken: Option<When>,
+    failed: Option<When>,
+    error: Option<String>,
+    failures: i64,
+    next: Option<When>,
+    configured: bool,
+}
+
+async fn pushes(visit: &mut Visit) -> Result<Vec<PushView>, Halt> {
+    let now = visit.cx.now;
+    let view = |(configured, state): (bool, push::State)| PushView {
+        url: state.shown(),
+        word: state.word(),
+        tone: match state.word() {
+            "current" => "good",
+            "behind" => "info",
+            "failing" => "warn",
+            _ => "bad",
+        },
+        waiting: match state.waiting {
+            push::MOST_WAITING => format!("{} or more", number(push::MOST_WAITING)),
+            waiting => number(waiting),
+        },
+        taken: state.taken_at.map(|at| when(at, now)),
+        failed: state.failed_at.map(|at| when(at, now)),
+        failures: state.failures,
+        next: (state.word() == "failing").then(|| when(state.next_at, now)),
+        error: state.error,
+        configured,
+    };
+    Ok(push::states(&mut visit.cx).await?.into_iter().map(view).collect())
+}
+
 async fn usage_page(visit: &mut Visit) -> Result<Response, Halt> {
     #[derive(Serialize)]
     struct Content {
         usage: shared::Days,
+        pushes: Vec<PushView>,
+        may_restart: bool,
     }
     visit.need(Right::Read)?;
     let group = Group::parse(visit.query.text("by")).filter(|group| *group != Group::None).unwrap_or(Group::Api);
-    let content = Content { usage: shared::days(visit, None, None, group).await? };
+    let content = Content {
+        usage: shared::days(visit, None, None, group).await?,
+        pushes: pushes(visit).await?,
+        may_restart: visit.cx.actor.may(Right::Administer),
+    };
     Ok(visit.show("console/usage.html", content))
+}
+
+pub(super) async fn restart_push(mut visit: Visit, body: Bytes) -> Response {
+    let made = restart(&mut visit, &body).await;
+    visit.answer(made)
+}
+
+async fn restart(visit: &mut Visit, body: &[u8]) -> Result<Response, Halt> {
+    visit.need(Right::Administer)?;
+    let fields = visit.form(body)?;
+    let from = match fields.text("action") {
+        "go-on" => push::From::Here,
+        "again" => {
+            let days: u64 = fields.text("days").parse().map_err(|_| Refused::invalid("/days", "a number of days"))?;
+            push::From::Since(visit.cx.now.minus(Duration::from_secs(days.saturating_mul(86_400))))
+        }
+        _ => return Err(Refused::BadRequest("the form says nothing to do".to_owned()).into()),
+    };
+    let mut cx = visit.cx.again();
+    push::replay(&mut cx, from).await?;
+    cx.commit().await?;
+    Ok(visit.go("/console/usage"))
 }

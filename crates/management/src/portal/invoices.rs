@@ -1,6 +1,7 @@
-//! What it costs: the open month as it stands now, and the issued invoices, to be read, printed and taken along.
+//! What it costs: the open month as it stands now, and the issued invoices, to be read, printed and taken along, with
+//! the calls behind each line.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::response::Response;
 use http::{HeaderValue, header};
@@ -8,10 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 use web::{When, when};
 
+use crate::Cx;
 use crate::actor::Share;
 use crate::billing::{self, Invoice, Month};
+use crate::error::Refused;
 use crate::pages::{Halt, Visit};
 use crate::people;
+use crate::usage;
 use crate::views::number;
 
 #[derive(Serialize)]
@@ -24,6 +28,8 @@ struct LineView {
     units: String,
     tiers: Vec<String>,
     amount: String,
+    /// There are calls behind it, to be taken along.
+    calls: bool,
 }
 
 #[derive(Serialize)]
@@ -65,6 +71,7 @@ fn view(visit: &Visit, names: &[(String, String)], of: &Invoice) -> InvoiceView 
             units: if line.units == 0 { String::new() } else { number(line.units) },
             tiers: tiers.collect(),
             amount,
+            calls: of.issued.is_some() && line.kind != billing::Kind::Monthly,
         }
     });
     InvoiceView {
@@ -119,12 +126,14 @@ async fn page(visit: &mut Visit, id: &str) -> Result<Response, Halt> {
     struct Content {
         invoice: InvoiceView,
         name: String,
+        kept_days: u32,
     }
     visit.person()?;
     let invoice = billing::find(&mut visit.cx, id).await?;
     let names = super::subscribe::applications(visit, &invoice.organisation).await?;
     let name = people::organisation_name(&mut visit.cx, &invoice.organisation).await?;
-    let content = Content { name: name.unwrap_or_default(), invoice: view(visit, &names, &invoice) };
+    let kept_days = visit.cx.management.config.usage.kept_days;
+    let content = Content { name: name.unwrap_or_default(), invoice: view(visit, &names, &invoice), kept_days };
     Ok(visit.show("portal/invoice.html", content))
 }
 
@@ -146,12 +155,82 @@ async fn file(visit: &mut Visit, id: &str, kind: &str) -> Result<Response, Halt>
         "csv" => (billing::invoice_csv(&invoice), "text/csv; charset=utf-8"),
         _ => (billing::view(&invoice).to_string(), "application/json"),
     };
-    let mut response = Response::new(Body::from(text));
+    Ok(attached(Body::from(text), media_type, &format!("{label}.{kind}")))
+}
+
+fn attached(body: Body, media_type: &'static str, name: &str) -> Response {
+    let mut response = Response::new(body);
     web::harden(&mut response, &[], web::Scripts::None);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{label}.{kind}\"")) {
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
-    Ok(response)
+    response
+}
+
+pub(super) async fn calls(mut visit: Visit, Path((id, line, format)): Path<(String, String, String)>) -> Response {
+    let made = calls_file(&mut visit, &id, &line, &format).await;
+    visit.answer(made)
+}
+
+/// So many calls are held in memory at once.
+const PART: i64 = 1_000;
+
+/// All calls behind a line, a part at a time: there may be millions.
+async fn calls_file(visit: &mut Visit, id: &str, line: &str, format: &str) -> Result<Response, Halt> {
+    visit.person()?;
+    let invoice = billing::find(&mut visit.cx, id).await?;
+    let at: usize = line.parse().map_err(|_| Refused::NotFound("such line"))?;
+    let media_type = match format {
+        "csv" => "text/csv; charset=utf-8",
+        "json" => "application/json",
+        _ => return Err(Refused::NotFound("such format").into()),
+    };
+    let label = invoice.issued.as_ref().map(billing::Issued::label).unwrap_or_default();
+    // The first part before the answer begins, so that what is not there is said by its status.
+    let first = billing::calls_of_line(&mut visit.cx, &invoice, at, 0, PART).await?;
+    let parts = Parts { cx: visit.cx.again(), invoice, at, csv: format == "csv", next: Some(first), begun: false };
+    let body = Body::from_stream(futures_util::stream::try_unfold(parts, next_part));
+    Ok(attached(body, media_type, &format!("{label}-{at}.{format}")))
+}
+
+struct Parts {
+    cx: Cx,
+    invoice: Invoice,
+    at: usize,
+    csv: bool,
+    next: Option<Vec<usage::Call>>,
+    begun: bool,
+}
+
+async fn next_part(mut parts: Parts) -> Result<Option<(Bytes, Parts)>, Refused> {
+    let Some(calls) = parts.next.take() else { return Ok(None) };
+    if i64::try_from(calls.len()).is_ok_and(|many| many >= PART)
+        && let Some(last) = calls.last().map(|call| call.seq)
+    {
+        let mut cx = parts.cx.again();
+        parts.next = Some(billing::calls_of_line(&mut cx, &parts.invoice, parts.at, last, PART).await?);
+    }
+    let text = if parts.csv { csv_part(&parts, &calls) } else { json_part(&parts, &calls) };
+    parts.begun = true;
+    Ok(Some((Bytes::from(text), parts)))
+}
+
+fn csv_part(parts: &Parts, calls: &[usage::Call]) -> String {
+    let head = if parts.begun { String::new() } else { billing::calls_csv_head() };
+    format!("{head}{}", billing::calls_csv_rows(calls))
+}
+
+/// An array of CloudEvents.
+fn json_part(parts: &Parts, calls: &[usage::Call]) -> String {
+    let base = &parts.cx.management.config.url;
+    let events: Vec<String> = calls.iter().map(|call| usage::cloud_event(base, call).to_string()).collect();
+    let before = match (parts.begun, events.is_empty()) {
+        (false, _) => "[",
+        (true, true) => "",
+        (true, false) => ",\n",
+    };
+    let after = if parts.next.is_none() { "]" } else { "" };
+    format!("{before}{}{after}", events.join(",\n"))
 }

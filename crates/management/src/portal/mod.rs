@@ -36,6 +36,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ("/invoices/{invoice}", Guard::Public, get(invoices::show)),
         ("/invoices/{invoice}/csv", Guard::Public, get(invoices::csv)),
         ("/invoices/{invoice}/json", Guard::Public, get(invoices::json)),
+        ("/invoices/{invoice}/lines/{line}/{format}", Guard::Public, get(invoices::calls)),
         ("/organisation", Guard::Public, get(organisation::show).post(organisation::change)),
         ("/invitation", Guard::Public, get(organisation::invited).post(organisation::accept)),
     ]

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CallFilter, Gateway, Group, Question, Scope, Step, Taken, events, report};
+use super::{CallFilter, Gateway, Group, Question, Scope, Step, Taken, events, push, report};
 use crate::Cx;
 use crate::actor::{Actor, Right};
 use crate::error::Refused;
@@ -30,6 +30,7 @@ pub fn routes() -> Vec<Route> {
         ("/management/v1/usage/calls", Guard::Api, get(list_calls)),
         ("/management/v1/usage/calls/{request_id}", Guard::Api, get(show_call)),
         ("/management/v1/usage/events", Guard::Api, get(export_events)),
+        ("/management/v1/usage/push", Guard::Api, get(list_pushes).post(restart_push)),
     ]
 }
 
@@ -181,4 +182,42 @@ async fn export_events(mut cx: Cx, Query(asked): Query<Export>) -> Result<Respon
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
+}
+
+async fn list_pushes(mut cx: Cx) -> Result<Response, Refused> {
+    list_pushes_of(&mut cx).await
+}
+
+async fn list_pushes_of(cx: &mut Cx) -> Result<Response, Refused> {
+    let with = |(configured, state): &(bool, push::State)| {
+        let mut view = state.view();
+        if let Some(members) = view.as_object_mut() {
+            members.insert("configured".to_owned(), (*configured).into());
+        }
+        view
+    };
+    let items: Vec<Value> = push::states(cx).await?.iter().map(with).collect();
+    Ok(Json(json!({"items": items})).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restart {
+    /// The `cursor` of an export.
+    after: Option<i64>,
+    /// Milliseconds since the epoch.
+    since: Option<Time>,
+}
+
+async fn restart_push(mut cx: Cx, Json(asked): Json<Restart>) -> Result<Response, Refused> {
+    let from = match (asked.after, asked.since) {
+        (None, None) => push::From::Here,
+        (Some(place), None) => push::From::After(place),
+        (None, Some(time)) => push::From::Since(time),
+        _ => return Err(Refused::BadRequest("give `after`, or `since`, or none of them".to_owned())),
+    };
+    let mut after = cx.again();
+    push::replay(&mut cx, from).await?;
+    cx.commit().await?;
+    list_pushes_of(&mut after).await
 }

@@ -1,5 +1,7 @@
 //! That the ledger holds each record once, whatever happens on the way, and that its folds say the same.
 
+mod push;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -302,71 +304,6 @@ store_test!(a_sign_of_life_says_what_is_served, MIGRATIONS, |db: TestDb| async m
     assert_eq!((seen.caller.as_str(), seen.next, seen.serving), ("edge-1", 1, Some(7)));
     assert_eq!(seen.refused, refused);
 });
-
-/// A receiver that answers what it is told, and keeps what it was sent.
-#[derive(Default)]
-struct Receiver {
-    answers: Mutex<Vec<u16>>,
-    got: Mutex<Vec<::http::Request<bytes::Bytes>>>,
-}
-
-struct Shared(Arc<Receiver>);
-
-impl base::peer::Peer for Shared {
-    fn call(
-        &self,
-        request: ::http::Request<bytes::Bytes>,
-        _: base::peer::Limits,
-    ) -> futures_util::future::BoxFuture<'_, Result<::http::Response<bytes::Bytes>, base::peer::PeerError>> {
-        self.0.got.lock().unwrap().push(request);
-        let status = self.0.answers.lock().unwrap().pop().unwrap_or(204);
-        Box::pin(async move { Ok(::http::Response::builder().status(status).body(bytes::Bytes::new()).unwrap()) })
-    }
-}
-
-store_test!(calls_are_pushed_in_order_and_again_as_the_same_batch, MIGRATIONS, |db: TestDb| async move {
-    let receiver = Arc::new(Receiver::default());
-    let p = Platform::asking(db, Arc::new(Shared(receiver.clone()))).await;
-    let key = base::Secret::new(b"a key of at least 24 bytes".to_vec());
-    let to = crate::Push { url: "https://bills.example/calls".to_owned(), key };
-    let now = p.clock.shared().now();
-    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Nothing);
-    send(&p, "edge-1", &batch("g1", 1, vec![record("a", now, None, Outcome::Refused)])).await;
-
-    receiver.answers.lock().unwrap().push(503);
-    assert!(matches!(push::once(&p.management, &to).await.unwrap(), push::Sent::Failed(_)));
-    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Nothing, "not at once");
-    send(&p, "edge-1", &batch("g1", 2, vec![record("b", now, None, Outcome::Refused)])).await;
-    p.clock.advance(Duration::from_secs(10));
-    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Some(1));
-    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Some(1));
-    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Nothing);
-    send(&p, "edge-1", &batch("g1", 3, vec![record("c", now, None, Outcome::Refused)])).await;
-    receiver.answers.lock().unwrap().push(410);
-    assert!(matches!(push::once(&p.management, &to).await.unwrap(), push::Sent::Failed(_)));
-    p.clock.advance(Duration::from_secs(100_000));
-    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Nothing, "who wants no more gets no more");
-
-    let got = receiver.got.lock().unwrap();
-    let ids: Vec<&str> = got.iter().map(|one| one.headers()["webhook-id"].to_str().unwrap()).collect();
-    assert_eq!(ids, ["usage_0_1", "usage_0_1", "usage_1_2", "usage_2_3"]);
-    assert_eq!(got[0].body(), got[1].body());
-    let timestamp: i64 = got[1].headers()["webhook-timestamp"].to_str().unwrap().parse().unwrap();
-    let expected = push::signature(to.key.expose(), "usage_0_1", timestamp, got[1].body());
-    assert_eq!(got[1].headers()["webhook-signature"], expected.as_str());
-});
-
-/// The example of the specification.
-#[test]
-fn a_push_is_signed_as_standard_webhooks_says() {
-    use base64::Engine as _;
-    let key = base64::engine::general_purpose::STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let body = br#"{"test": 2432232314}"#;
-
-    let signature = push::signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
-
-    assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-}
 
 /// What happens on the way to the ledger.
 #[derive(Debug, Clone)]

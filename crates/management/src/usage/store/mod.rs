@@ -7,7 +7,10 @@ mod read;
 mod write;
 
 pub(super) use events::{billable, call_by_request, calls, exported, report};
-pub(super) use push::{begin_push, claim_push, end_push, fail_push, introduce_push, pass_push, stop_push};
+pub(super) use push::{
+    begin_push, claim_push, end_push, fail_push, introduce_push, pass_push, place_before, pushes, restart_push,
+    stop_push,
+};
 pub use read::{Billed, Gateway};
 pub(super) use read::{billed, changed_up_to, clock, gateway, gateways, totals, used};
 pub(super) use write::{

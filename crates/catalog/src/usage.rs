@@ -88,6 +88,15 @@ pub struct Way {
     /// Why it would have been refused, had plan or policy been enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadowed: Option<String>,
+    /// What the caller was told beyond the reason: the words of a policy's author.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
+    /// How the parts of a composed answer went from which something is missing (a list of RFC 9651).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<String>,
+    /// The caller was not told of the parts: they are the provider's to know.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parts_withheld: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -193,12 +193,11 @@ impl Job {
         let runner = Runner { caller, tokens: live.tokens.clone(), timer: live.timer.clone() };
         let answer = runner.run_until(&live.composition, self.input, gone.cancelled()).await;
         live.count(&answer.report);
-        let told = answer.headers.get("cardea-parts").cloned();
+        let parts = answer.headers.get("cardea-parts").cloned();
         // What clients are not told is told to operators, if there is something to tell.
-        let parts = match answer.report.ending {
-            Ending::Complete => told,
-            _ => told.or_else(|| HeaderValue::try_from(answer.report.summary()).ok()),
-        };
+        let summary = (answer.report.ending != Ending::Complete).then(|| answer.report.summary());
+        let missing_parts = if parts.is_some() { [summary, None] } else { [None, summary] };
+        let parts = parts.or_else(|| HeaderValue::try_from(missing_parts[1].as_deref()?).ok());
         if answer.problem == Some(integration::GIVEN_UP) {
             tracing::warn!(
                 composition.name = %live.composition.name, request.id = self.request_id.as_str(), ?parts,
@@ -217,7 +216,7 @@ impl Job {
         }
         // A status that is passed on is the backend's no, not ours.
         let failed = answer.problem.filter(|slug| *slug != PASSED || answer.status.is_server_error());
-        Composed { response, failed, parts, attempts: runner.caller.sent.get() }
+        Composed { response, failed, parts, missing_parts, attempts: runner.caller.sent.get() }
     }
 
     /// The body as JSON, if the composition reads it.
@@ -254,7 +253,7 @@ impl Job {
     fn refused(&self, status: StatusCode, slug: &'static str, title: &str, detail: &str) -> Box<Composed> {
         let problem = Problem::new(status, slug, title).detail(detail).request_id(self.request_id.as_str());
         let response = problem.into_response::<Vec<u8>>().map(Bytes::from);
-        Box::new(Composed { response, failed: Some(slug), parts: None, attempts: 0 })
+        Box::new(Composed { response, failed: Some(slug), parts: None, missing_parts: [None, None], attempts: 0 })
     }
 }
 

@@ -210,7 +210,10 @@ impl Deny {
         let row = self.row();
         exchange.denied = Some(row.slug);
         let detail = match self {
-            Self::PolicyDenied { reason: Some(reason) } | Self::LoginTooWeak { reason: Some(reason) } => reason,
+            Self::PolicyDenied { reason: Some(reason) } | Self::LoginTooWeak { reason: Some(reason) } => {
+                exchange.told = Some(reason.clone());
+                reason
+            }
             _ => row.detail,
         };
         let problem = Problem::new(row.status, row.slug, row.title).detail(detail);

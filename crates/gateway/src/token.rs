@@ -81,6 +81,9 @@ async fn ask(protection: &Protection, head: &Head<'_>, exchange: &mut Exchange) 
             Ok(facts)
         }
         Err(why @ (NoFacts::Junk | NoFacts::Inactive(_) | NoFacts::Bound)) => {
+            if matches!(why, NoFacts::Inactive(_)) {
+                exchange.client_id = protection.authority.former_client(token, &protection.audience);
+            }
             Err(invalid(why.into(), &challenges.invalid_token))
         }
         Err(why) => Err(Deny::from(why).into()),

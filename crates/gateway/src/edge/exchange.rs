@@ -68,6 +68,10 @@ pub struct Exchange {
     pub denied: Option<&'static str>,
     /// How the parts of a composed answer went.
     pub parts: Option<HeaderValue>,
+    /// The same for the record of usage, where one is missing: as the client was told, and as it was not.
+    pub missing_parts: [Option<String>; 2],
+    /// What the client was told beyond `denied`.
+    pub told: Option<String>,
     /// How the token was found: `hit`, `miss`, `negative`, …
     pub token_cache: Option<&'static str>,
     pub steps: Steps,
@@ -126,6 +130,8 @@ impl Exchange {
             subject: None,
             denied: None,
             parts: None,
+            missing_parts: [None, None],
+            told: None,
             token_cache: None,
             steps: Steps::default(),
             request: None,
@@ -219,6 +225,8 @@ pub struct Composed {
     pub failed: Option<&'static str>,
     /// How its parts went, for the log.
     pub parts: Option<HeaderValue>,
+    /// The same where one is missing: as the client was told, and as it was not.
+    pub missing_parts: [Option<String>; 2],
     /// Requests that were sent.
     pub attempts: u32,
 }

@@ -89,7 +89,7 @@ async fn composed<P: Pipeline>(
     let working = compose.work.run(means);
     // Known even if nobody is left to be told how many there were.
     let attempts_at_least = u32::from(compose.calls);
-    let Composed { response, failed, parts, attempts } = if compose.outlives_client {
+    let Composed { response, failed, parts, missing_parts, attempts } = if compose.outlives_client {
         let Some(undone) = Undone::begin(worker) else { return troubled(Trouble::Busy, received, finish) };
         finish.outcome.attempts = attempts_at_least;
         let task = tokio::task::spawn_local(async move {
@@ -109,6 +109,7 @@ async fn composed<P: Pipeline>(
     };
     finish.exchange.denied = failed;
     finish.exchange.parts = parts;
+    finish.exchange.missing_parts = missing_parts;
     finish.outcome.attempts = attempts;
     own_answer(response, &received.method, finish)
 }

@@ -173,10 +173,11 @@ impl Core {
         if !self.may_be_ours(token) {
             return (Err(NoFacts::Junk), "junk");
         }
-        let key = Key { authority: self.id, audience: audience.id, token: self.mac.tag(token.as_bytes()) };
-        if let Some(facts) = self.kept(&key) {
-            return (Ok(facts), "hit");
-        }
+        let key = self.key(token, audience);
+        let was = match self.kept(&key) {
+            Kept::Good(facts) => return (Ok(facts), "hit"),
+            Kept::Past(client) => client,
+        };
         if self.cache.is_inactive(&key, self.clock.monotonic_ms()) {
             return (Err(NoFacts::Inactive("the issuer said so")), "negative");
         }
@@ -185,10 +186,24 @@ impl Core {
                 // Something was revoked while the question was under way; what it was about is asked again.
                 Ok(entry) if entry.is_revoked(&self.marks) => self.cache.forget(&key),
                 Ok(entry) => return (Ok(Arc::clone(&entry.facts)), "miss"),
-                Err(error) => return (Err(error), "miss"),
+                Err(error) => {
+                    if let (NoFacts::Inactive(_), Some(client)) = (&error, was) {
+                        self.cache.end(key, client);
+                    }
+                    return (Err(error), "miss");
+                }
             }
         }
         (Err(NoFacts::Unavailable("revocations come in faster than answers")), "miss")
+    }
+
+    /// Whose a token was that is no longer active, if this gateway has known it. Nothing may be decided by it.
+    pub fn former_client(&self, token: &str, audience: &Audience) -> Option<Arc<str>> {
+        self.cache.former_client(&self.key(token, audience))
+    }
+
+    fn key(&self, token: &str, audience: &Audience) -> Key {
+        Key { authority: self.id, audience: audience.id, token: self.mac.tag(token.as_bytes()) }
     }
 
     /// Whether the feed is near enough for answers to be kept; always so without a feed.
@@ -220,16 +235,17 @@ impl Core {
         self.spec.introspection.as_ref()?.revocations.as_ref().map(|revocations| revocations.max_lag.0)
     }
 
-    fn kept(&self, key: &Key) -> Option<Arc<Facts>> {
+    fn kept(&self, key: &Key) -> Kept {
+        let Some(entry) = self.cache.get(key) else { return Kept::Past(None) };
+        let client = || entry.facts.client_id.clone();
         if !self.hears_revocations() {
-            return None;
+            return Kept::Past(client());
         }
-        let entry = self.cache.get(key)?;
         if entry.is_current(self.clock.monotonic_ms(), self.clock.now()) && !entry.is_revoked(&self.marks) {
-            return Some(Arc::clone(&entry.facts));
+            return Kept::Good(Arc::clone(&entry.facts));
         }
         self.cache.forget(key);
-        None
+        Kept::Past(client())
     }
 
     /// The form of Cardea's handles can be tested here: junk costs the issuer nothing. A JWT (some
@@ -287,6 +303,13 @@ impl Core {
             Err(_) => {}
         }
     }
+}
+
+/// What is kept of a token.
+enum Kept {
+    Good(Arc<Facts>),
+    /// Nothing that holds; and whose it was, if that was known.
+    Past(Option<Arc<str>>),
 }
 
 pub(super) fn is_jwt(token: &str) -> bool {

@@ -82,7 +82,12 @@ impl Entry {
 pub(crate) struct Cache {
     facts: Bounded<Key, Arc<Entry>>,
     inactive: Option<Bounded<Key, u64>>,
+    /// Whose tokens were that are no longer active: so that those may find their calls. It lets nobody in.
+    ended: Bounded<Key, Arc<str>>,
 }
+
+/// Tokens that have ended, of which it is remembered whose they were.
+const ENDED: usize = 10_000;
 
 impl Cache {
     /// `inactive`: whether "not active" is kept too.
@@ -90,7 +95,17 @@ impl Cache {
         Self {
             facts: Bounded::new(entries.max(1)),
             inactive: inactive.then(|| Bounded::new((entries / 4).clamp(1, 50_000))),
+            ended: Bounded::new(ENDED),
         }
+    }
+
+    /// The client that had this token, as long as it was active here.
+    pub fn former_client(&self, key: &Key) -> Option<Arc<str>> {
+        self.ended.get(key)
+    }
+
+    pub fn end(&self, key: Key, client: Arc<str>) {
+        self.ended.insert(key, client);
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {

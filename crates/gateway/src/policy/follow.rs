@@ -150,7 +150,7 @@ impl Core {
     async fn ask(self: &Arc<Self>) -> Result<bool, NotHeard> {
         let known = self.known();
         // Before the first answer nobody waits.
-        let wait = if known.is_some() && self.heard_here() { WAIT_S } else { 0 };
+        let wait = if known.is_some() && self.heard_here() { self.wait_s() } else { 0 };
         let url = format!("{}/policy/v1/snapshot?wait={wait}", self.spec.url.as_str().trim_end_matches('/'));
         let mut request = Request::get(url).header(header::ACCEPT, "application/json");
         if let Some(known) = &known {
@@ -191,6 +191,11 @@ impl Core {
             }
             status => Err(NotHeard::Status(status.as_u16())),
         }
+    }
+
+    /// Where silence makes policies too old, the other side has to say in time that there is no change.
+    fn wait_s(&self) -> u64 {
+        self.spec.max_age.map_or(WAIT_S, |most| (most.0.as_secs() / 3).clamp(1, WAIT_S))
     }
 
     fn heard_here(&self) -> bool {

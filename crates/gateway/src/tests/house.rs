@@ -362,6 +362,7 @@ impl House {
                 let composed = compose.work.run(means).await;
                 exchange.denied = composed.failed;
                 exchange.parts = composed.parts;
+                exchange.missing_parts = composed.missing_parts;
                 let mut response = composed.response;
                 exchange.dress(response.headers_mut());
                 Err(response)

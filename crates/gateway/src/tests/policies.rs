@@ -37,6 +37,7 @@ pub struct Pdp {
     snapshot: watch::Sender<Snapshot>,
     pub down: AtomicBool,
     fetches: AtomicUsize,
+    waits: Mutex<Vec<String>>,
     pub questions: Mutex<Vec<Value>>,
     script: Mutex<Script>,
     pub gate: watch::Sender<bool>,
@@ -50,6 +51,7 @@ impl Pdp {
             snapshot: watch::Sender::new(Snapshot::default()),
             down: AtomicBool::new(false),
             fetches: AtomicUsize::new(0),
+            waits: Mutex::default(),
             questions: Mutex::default(),
             script: Mutex::new(Box::new(|_| json_answer(&json!({"decision": true})))),
             gate: watch::Sender::new(true),
@@ -84,6 +86,7 @@ impl Pdp {
     async fn fetch(&self, request: &Request<Bytes>) -> Response<Bytes> {
         assert_eq!(request.headers()["authorization"], "Bearer s&e:c ret%");
         self.fetches.fetch_add(1, Ordering::SeqCst);
+        self.waits.lock().unwrap().push(request.uri().query().unwrap_or_default().to_owned());
         let known = request.headers().get("if-none-match").map(|tag| tag.to_str().unwrap().to_owned());
         let mut changes = self.snapshot.subscribe();
         loop {
@@ -327,6 +330,10 @@ async fn with_a_greatest_age_silence_shuts_the_door_also_after_a_restart() {
     let (mut house, pdp) = house(&source, "{ source: central }");
     pdp.publish(ALL);
     until(&house, |sent| version(sent) == 1 && sent.status() == 200).await;
+    // Asked often enough that quiet policies do not become too old.
+    while pdp.waits.lock().unwrap().last().is_none_or(|wait| wait != "wait=20") {
+        tokio::task::yield_now().await;
+    }
     pdp.down.store(true, Ordering::SeqCst);
 
     house.clock.advance(Duration::from_secs(60));

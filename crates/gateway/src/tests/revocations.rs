@@ -92,6 +92,27 @@ async fn an_answer_that_was_under_way_when_the_revocation_came_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whose_an_ended_token_was_is_known_and_lets_nobody_in() {
+    let house = house();
+    polls(&house, 2).await;
+    assert_eq!(house.call(TOKEN).await.status(), 200);
+    house.issuer.answers(|_| Ok(answer(204, None, "", None)));
+
+    revoke(&house, "e", &Revoked::Client("shop".into()));
+    polls(&house, 3).await;
+
+    for asked in [2, 3] {
+        let refused = house.call(TOKEN).await;
+        assert_eq!((refused.status(), refused.exchange.denied), (401, Some("invalid_token")));
+        assert_eq!(refused.exchange.client_id.as_deref(), Some("shop"), "asked {asked} times");
+        assert_eq!(refused.exchange.subject, None);
+        assert_eq!(house.issuer.asked(), asked);
+    }
+    let stranger = house.call("opaque-token-0002").await;
+    assert_eq!((stranger.status(), stranger.exchange.client_id), (401, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_key_verifies_nothing_any_more() {
     let house = house();
     polls(&house, 2).await;

@@ -31,6 +31,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::deny::Deny;
 use crate::edge::Exchange;
 use crate::limits::{Book, Bucket, Rate};
 use crate::management::Management;
@@ -172,7 +173,9 @@ impl Usage {
         outcome: Outcome,
         reason: Option<&'static str>,
     ) -> bool {
-        if outcome == Outcome::Refused && !self.has_room_for_refusal(exchange.client_id.is_none()) {
+        // A token that has ended says whose it was, not who sends it.
+        let is_stranger = exchange.client_id.is_none() || exchange.denied == Some(Deny::TokenInvalid.slug());
+        if outcome == Outcome::Refused && !self.has_room_for_refusal(is_stranger) {
             self.unrecorded.inc();
             return true;
         }
@@ -220,6 +223,8 @@ impl Usage {
                 token: exchange.token_cache,
                 judged: exchange.policy.as_ref(),
                 shadowed: exchange.shadowed,
+                told: exchange.told.as_deref(),
+                parts: exchange.missing_parts.each_ref().map(Option::as_deref),
             },
             micros: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         };

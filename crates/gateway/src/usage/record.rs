@@ -35,6 +35,9 @@ pub(crate) struct Passed<'a> {
     pub token: Option<&'static str>,
     pub judged: Option<&'a Judged>,
     pub shadowed: Option<&'static str>,
+    pub told: Option<&'a str>,
+    /// As the caller was told, and as the caller was not.
+    pub parts: [Option<&'a str>; 2],
 }
 
 const VERSION: u8 = 1;
@@ -91,6 +94,9 @@ fn put_way(way: &Passed<'_>, out: &mut Vec<u8>) {
         Some(Policies::Own(policies)) => put_ids(out, policies.iter().map(|info| info.id.as_str())),
         Some(Policies::Told(ids)) => put_ids(out, ids.iter().map(String::as_str)),
         None => put(out, None),
+    }
+    for text in [way.told, way.parts[0], way.parts[1]] {
+        put(out, text);
     }
 }
 
@@ -275,7 +281,7 @@ fn fields(bytes: &[u8]) -> Option<UsageRecord> {
 
 fn way(reader: &mut Reader<'_>) -> Option<Way> {
     let [WAY] = reader.take()? else { return None };
-    Some(Way {
+    let mut way = Way {
         identified_ns: reader.number()?,
         admitted_ns: reader.number()?,
         permitted_ns: reader.number()?,
@@ -287,5 +293,12 @@ fn way(reader: &mut Reader<'_>) -> Option<Way> {
         verdict: reader.text()?,
         shadowed: reader.text()?,
         policies: reader.text()?,
-    })
+        ..Way::default()
+    };
+    // Written by later versions of the program only.
+    way.told = reader.text().flatten();
+    let [told, withheld] = [reader.text().flatten(), reader.text().flatten()];
+    way.parts_withheld = told.is_none() && withheld.is_some();
+    way.parts = told.or(withheld);
+    Some(way)
 }

@@ -50,11 +50,22 @@ fn call(id: &str) -> Call<'_> {
         reason: None,
         units: 1,
         micros: 77,
-        way: Passed { steps: &NO_STEPS, token: None, judged: None, shadowed: None },
+        way: NO_WAY,
     }
 }
 
-static NO_STEPS: std::sync::LazyLock<Steps> = std::sync::LazyLock::new(Steps::default);
+const NO_WAY: Passed<'static> =
+    Passed { steps: &NO_STEPS, token: None, judged: None, shadowed: None, told: None, parts: [None; 2] };
+
+static NO_STEPS: Steps = Steps {
+    identified: None,
+    admitted: None,
+    permitted: None,
+    token_end: None,
+    grant: None,
+    rate_left: None,
+    quota_left: None,
+};
 
 fn frame(id: &str) -> Vec<u8> {
     let mut frame = Vec::new();
@@ -113,7 +124,13 @@ fn the_way_of_a_call_is_read_as_it_was_written() {
     };
     let ids = (0..100).map(|id| format!("policy-{id:03}")).collect();
     let judged = Judged { verdict: "permitted", policies: Policies::Told(ids), version: 3 };
-    let way = Passed { steps: &steps, token: Some("miss"), judged: Some(&judged), shadowed: Some("rate_limited") };
+    let way = Passed {
+        steps: &steps,
+        token: Some("miss"),
+        judged: Some(&judged),
+        shadowed: Some("rate_limited"),
+        ..NO_WAY
+    };
     let mut bytes = Vec::new();
     encode(&Call { way, ..call("r1") }, &mut bytes);
 
@@ -127,6 +144,28 @@ fn the_way_of_a_call_is_read_as_it_was_written() {
     assert_eq!(way.verdict.as_deref(), Some("permitted"));
     let policies = way.policies.unwrap();
     assert!(policies.starts_with("policy-000 policy-001 ") && policies.len() <= 200, "{policies}");
+}
+
+#[test]
+fn what_was_told_and_what_was_not_are_kept_apart() {
+    let way = |told, parts| Passed { told, parts, ..NO_WAY };
+    let mut bytes = Vec::new();
+    for way in [way(Some("Closed."), [None; 2]), way(None, [Some("a"), None]), way(None, [None, Some("b")]), NO_WAY] {
+        encode(&Call { way, ..call("r") }, &mut bytes);
+    }
+
+    let mut found = Vec::new();
+    let mut rest = &bytes[..];
+    while let Frame::Record(record, taken) = decode(rest) {
+        let way = record.way.unwrap();
+        found.push((way.told, way.parts, way.parts_withheld));
+        rest = &rest[taken..];
+    }
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        found,
+        [(text("Closed."), None, false), (None, text("a"), false), (None, text("b"), true), (None, None, false)]
+    );
 }
 
 /// A frame as the program before wrote it, or as one after may: payload and checksum.

@@ -58,9 +58,10 @@ async fn scopes_of(cx: &mut Cx, name: &str) -> Result<Vec<String>, Refused> {
     let Some(revision) = registry::revision(cx, name, number).await? else { return Ok(Vec::new()) };
     let mut scopes: Vec<String> = Vec::new();
     for resource in &revision.draft.resources {
-        let list = |pointer| resource.spec.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        let asked = list("/auth/scopes").chain(list("/auth/anyScope").take(1));
-        scopes.extend(asked.filter_map(Value::as_str).filter(|scope| *scope != SCOPE).map(str::to_owned));
+        let any = resource.spec.pointer("/auth/anyScope").and_then(Value::as_array).into_iter().flatten();
+        let any = any.take(1).filter_map(Value::as_str).map(str::to_owned);
+        let asked = registry::asked_scopes(resource).into_iter().chain(any);
+        scopes.extend(asked.filter(|scope| scope != SCOPE));
     }
     Ok(scopes)
 }

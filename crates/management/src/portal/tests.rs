@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use ::http::{Method, Request, Response, StatusCode};
 use base::peer::{Limits, Peer, PeerError};
 use bytes::Bytes;
+use catalog::usage::{Outcome, UsageRecord, Way};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use testkit::browser::Page;
@@ -16,6 +17,7 @@ use crate::actor::Role;
 use crate::console::tests::{DOCUMENT, import, signed_in};
 use crate::tests::Platform;
 use crate::tests::house::{ISSUER, URL};
+use crate::usage::tests::{batch, record, send};
 use crate::{Cx, MIGRATIONS};
 
 /// Registers clients and gives tokens; or is away.
@@ -163,6 +165,47 @@ async fn p_application(p: &Platform, name: &str) -> String {
     let all = crate::applications::list(&mut cx, &crate::applications::Filter::default(), 100).await.unwrap();
     all.into_iter().find(|one| one.name == name).unwrap().id
 }
+
+store_test!(calls_are_found_by_their_request_id_by_those_whose_they_are, MIGRATIONS, |db: TestDb| async move {
+    let (p, _issuer, mut ann) = house(db, free()).await;
+    let form = ann.get("/applications/new").await;
+    ann.submit(&form, "application", &[("name", "Shop"), ("kind", "service")]).await;
+    let now = p.clock.shared().now();
+    // It has no subscription, and never had one.
+    let refused = |id: &str, status: u16, reason: &str, way: Way| UsageRecord {
+        client: Some("client-1".to_owned()),
+        status,
+        reason: Some(reason.to_owned()),
+        way: Some(Box::new(way)),
+        ..record(id, now, None, if status < 500 { Outcome::Refused } else { Outcome::Failed })
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let rules = Way { told: text("Closed at night."), policies: text("at-night house-rules"), ..Way::default() };
+    let parts = text("order;outcome=done;status=200, stock;outcome=failed;error=unreachable");
+    let parts = Way { parts, ..Way::default() };
+    let records = vec![
+        refused("r-policy", 403, "policy_denied", rules),
+        refused("r-part", 502, "part_unreachable", parts.clone()),
+        refused("r-hidden", 502, "part_unreachable", Way { parts_withheld: true, ..parts }),
+    ];
+    assert_eq!(send(&p, "edge-1", &batch("g1", 1, records)).await.status, StatusCode::OK);
+    let mut operator = signed_in(&p, "olga", Some(Role::Auditor)).await;
+    let mut eve = signed_in(&p, "eve", None).await;
+
+    for id in ["r-policy", "r-part", "r-hidden"] {
+        let path = format!("/calls/{id}");
+        assert_eq!(ann.get(&path).await.status, StatusCode::OK, "{id}");
+        assert_eq!(eve.get(&path).await.status, StatusCode::NOT_FOUND, "{id}");
+        assert_eq!(ann.get(&format!("/console/calls/{id}")).await.status, StatusCode::FORBIDDEN, "{id}");
+    }
+    let (mine, theirs) = (ann.get("/calls/r-policy").await.body, operator.get("/console/calls/r-policy").await.body);
+    assert!(mine.contains("Closed at night.") && !mine.contains("house-rules"), "{mine}");
+    assert!(theirs.contains("Closed at night.") && theirs.contains("house-rules"), "{theirs}");
+    let mine = ann.get("/calls/r-part").await.body;
+    assert!(mine.contains("stock") && mine.contains("its backend could not be reached"), "{mine}");
+    let (mine, theirs) = (ann.get("/calls/r-hidden").await.body, operator.get("/console/calls/r-hidden").await.body);
+    assert!(!mine.contains("stock") && theirs.contains("stock") && theirs.contains("The caller was not told"));
+});
 
 store_test!(identity_away_is_told_plainly, MIGRATIONS, |db: TestDb| async move {
     let (_p, issuer, mut ann) = house(db, free()).await;

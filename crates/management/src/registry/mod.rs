@@ -30,6 +30,7 @@ pub(crate) use http::{operations, routes, view};
 pub use import::{Import, Imported, import};
 pub use lint::{Finding, Level};
 pub use openapi::{check as check_document, header_parameters};
+pub(crate) use served::asked_scopes;
 pub use served::{OperationView, document_for_consumers, operations_of};
 pub use store::{Query, published, remove, revision, revisions, set_published};
 

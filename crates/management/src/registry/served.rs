@@ -46,7 +46,7 @@ pub fn operations_of(draft: &Draft) -> Vec<OperationView> {
             summary: text("summary"),
             description: text("description"),
             tags: tags.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
-            scopes: route.list("/auth/scopes"),
+            scopes: asked_scopes(route.0),
             any_scope: route.list("/auth/anyScope"),
             public: route.is_public(),
             deprecated: spec.is_some_and(|operation| operation.spec.get("deprecated") == Some(&Value::Bool(true))),
@@ -162,6 +162,24 @@ fn sketch(config: &Config, draft: &Draft) -> Value {
     json!({"openapi": "3.1.0", "info": info, "servers": [{"url": config.gateway_url}], "paths": paths})
 }
 
+/// What a caller's token has to have: for the gateway, and for the steps of a composition that exchange it for less.
+pub(crate) fn asked_scopes(resource: &Document) -> Vec<String> {
+    let mut scopes = list(&resource.spec, "/auth/scopes");
+    for step in resource.spec.get("steps").and_then(Value::as_array).into_iter().flatten() {
+        for scope in list(step, "/identity/exchange/scopes") {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+    }
+    scopes
+}
+
+fn list(value: &Value, pointer: &str) -> Vec<String> {
+    let items = value.pointer(pointer).and_then(Value::as_array);
+    items.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// A route or a composition.
 struct Served<'a>(&'a Document);
 
@@ -186,8 +204,7 @@ impl Served<'_> {
     }
 
     fn list(&self, pointer: &str) -> Vec<String> {
-        let items = self.0.spec.pointer(pointer).and_then(Value::as_array);
-        items.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        list(&self.0.spec, pointer)
     }
 
     fn is_public(&self) -> bool {
@@ -198,7 +215,7 @@ impl Served<'_> {
         if self.is_public() {
             return json!([]);
         }
-        let (all, any) = (self.list("/auth/scopes"), self.list("/auth/anyScope"));
+        let (all, any) = (asked_scopes(self.0), self.list("/auth/anyScope"));
         if any.is_empty() {
             return json!([{SCHEME: all}]);
         }

@@ -287,9 +287,11 @@ pub(super) async fn suspended_plans(cx: &mut Cx, organisation: &str) -> Result<V
     Ok(rows.iter().map(|row| row.string("plan")).collect::<Result<_, _>>()?)
 }
 
-/// By id, or by `client_id`.
+/// By id, or by `client_id`; an application has its client before it is subscribed to anything, and after it is
+/// deleted.
 pub(super) async fn organisation_of(cx: &mut Cx, id: &str) -> Result<Option<String>, Refused> {
     let sql = "SELECT organisation FROM subscriptions WHERE subscription = $1
+        UNION SELECT organisation FROM applications WHERE client = $1
         UNION SELECT organisation FROM subscriptions WHERE client = $1 LIMIT 1";
     let row = cx.tx.read_one(sql, &params![id]).await?;
     Ok(row.map(|row| row.string("organisation")).transpose()?)

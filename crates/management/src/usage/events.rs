@@ -11,7 +11,7 @@ use super::store;
 use crate::error::Refused;
 use crate::{Cx, subscriptions};
 
-use crate::actor::{Right, Share};
+use crate::actor::{Actor, Right, Share};
 
 /// One call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,16 +79,27 @@ pub struct Billable {
 /// The newest first. For those who may see that scope.
 pub async fn calls(cx: &mut Cx, filter: &CallFilter, limit: i64) -> Result<Vec<Call>, Refused> {
     allow(cx, &filter.scope).await?;
-    store::calls(cx, filter, limit).await
+    let found = store::calls(cx, filter, limit).await?;
+    Ok(found.into_iter().map(|call| as_seen_by(&cx.actor, call)).collect())
 }
 
 /// The call with this request id, if the actor may see it: an organisation its own, the provider all.
 pub async fn find_call(cx: &mut Cx, request_id: &str) -> Result<Option<Call>, Refused> {
     let found = store::call_by_request(cx, request_id).await?;
     let actor = &cx.actor;
-    Ok(found.into_iter().find(|call| {
+    let own = found.into_iter().find(|call| {
         actor.may(Right::Read) || call.organisation.as_deref().is_some_and(|own| actor.may_for(own, Share::See))
-    }))
+    });
+    Ok(own.map(|call| as_seen_by(actor, call)))
+}
+
+/// Which policies decided, and parts that the caller was not shown, are the provider's affair.
+fn as_seen_by(actor: &Actor, mut call: Call) -> Call {
+    if let Some(way) = call.way.as_mut().filter(|_| !actor.may(Right::Read)) {
+        way.policies = None;
+        way.parts = way.parts.take().filter(|_| !way.parts_withheld);
+    }
+    call
 }
 
 /// From behind `after`, in the order of the ledger: a reader that goes on where it ended misses none and gets none
@@ -99,7 +110,8 @@ pub async fn exported(cx: &mut Cx, after: i64, limit: i64) -> Result<Vec<Call>, 
 
 /// In the order of the ledger. Who may see them is the caller's rule.
 pub async fn billable(cx: &mut Cx, of: &Billable, limit: i64) -> Result<Vec<Call>, Refused> {
-    store::billable(cx, of, limit).await
+    let found = store::billable(cx, of, limit).await?;
+    Ok(found.into_iter().map(|call| as_seen_by(&cx.actor, call)).collect())
 }
 
 /// The JSON batch format of CloudEvents 1.0 (§4).
@@ -126,11 +138,13 @@ pub fn cloud_event(base: &str, call: &Call) -> Value {
 }
 
 pub(super) fn view(call: &Call) -> Value {
+    let way = call.way.as_ref();
     json!({
         "requestId": call.request_id, "at": call.at, "api": call.api, "operation": call.operation,
         "method": call.method, "client": call.client, "subscription": call.subscription, "plan": call.plan,
         "organisation": call.organisation, "status": call.status, "outcome": call.outcome, "reason": call.reason,
-        "units": call.units, "micros": call.micros,
+        "units": call.units, "micros": call.micros, "told": way.and_then(|way| way.told.as_ref()),
+        "parts": way.and_then(|way| way.parts.as_ref()), "policies": way.and_then(|way| way.policies.as_ref()),
     })
 }
 

@@ -12,6 +12,8 @@ use super::number;
 
 /// Longer names are cut: they come from gateways, and the ledger must be able to hold them.
 const LONGEST: usize = 200;
+/// The same for what was said about a call.
+const LONGEST_WORDS: usize = 1_000;
 const DAY: i64 = 86_400_000;
 /// A record that is older, or from further ahead, has a wrong clock; it counts at the moment it comes.
 const OLDEST: i64 = 400 * DAY;
@@ -170,6 +172,7 @@ impl<'a> Folds<'a> {
 
 fn cleaned(way: &Way) -> Way {
     let text = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
+    let words = |text: &Option<String>| text.as_deref().map(|text| cut(text, LONGEST_WORDS).into_owned());
     Way {
         token: text(&way.token),
         token_end: text(&way.token_end),
@@ -177,18 +180,24 @@ fn cleaned(way: &Way) -> Way {
         verdict: text(&way.verdict),
         policies: text(&way.policies),
         shadowed: text(&way.shadowed),
+        told: words(&way.told),
+        parts: words(&way.parts),
         ..*way
     }
 }
 
 /// Without what a database cannot hold or a page cannot show.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if text.len() <= LONGEST && !text.chars().any(char::is_control) {
+    cut(text, LONGEST)
+}
+
+fn cut(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest && !text.chars().any(char::is_control) {
         return Cow::Borrowed(text);
     }
     let mut kept = String::new();
     for letter in text.chars().filter(|letter| !letter.is_control()) {
-        if kept.len() + letter.len_utf8() > LONGEST {
+        if kept.len() + letter.len_utf8() > longest {
             break;
         }
         kept.push(letter);

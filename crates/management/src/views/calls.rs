@@ -26,6 +26,14 @@ pub(crate) struct CallView {
     pub reason: Option<String>,
     pub why: Option<&'static str>,
     pub todo: Option<&'static str>,
+    /// In the words of a policy's author.
+    pub told: Option<String>,
+    /// The policies that decided, for those who may know.
+    pub policies: Vec<String>,
+    /// Of a composed answer from which something is missing.
+    pub parts: Vec<PartView>,
+    /// The caller was not shown them.
+    pub hidden_parts: bool,
     pub units: i64,
     pub took: String,
     pub way: Vec<StepView>,
@@ -40,8 +48,21 @@ pub(crate) struct StepView {
     pub state: &'static str,
 }
 
+/// How a step of a composition went.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct PartView {
+    pub name: String,
+    /// done, fallback, failed, skipped
+    pub outcome: String,
+    pub tone: &'static str,
+    pub status: Option<String>,
+    pub why: Option<&'static str>,
+}
+
 pub(crate) fn call(of: &Call, now: Time) -> CallView {
     let told = of.reason.as_deref().map(reason);
+    let way = of.way.as_ref();
+    let policies = way.and_then(|way| way.policies.as_deref()).filter(|_| of.reason.as_deref().is_some_and(is_policy));
     CallView {
         at: when(of.at, now),
         clock: clock(of.at),
@@ -52,8 +73,12 @@ pub(crate) fn call(of: &Call, now: Time) -> CallView {
         },
         why: told.map(|told| told.0),
         todo: told.map(|told| told.1),
+        told: way.and_then(|way| way.told.clone()),
+        policies: policies.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+        parts: way.and_then(|way| way.parts.as_deref()).map(parts_of).unwrap_or_default(),
+        hidden_parts: way.is_some_and(|way| way.parts_withheld),
         took: time_of(of.micros),
-        way: way(of),
+        way: steps(of),
         id: of.request_id.clone(),
         api: of.api.clone(),
         operation: of.operation.clone(),
@@ -112,9 +137,36 @@ pub(crate) fn reason(slug: &str) -> (&'static str, &'static str) {
         "no_route" => ("No route matches host and path.", "Compare the address with the API's page."),
         "method_not_allowed" => ("This address does not take the method.", "See `Allow` in the answer."),
         "body_too_large" => ("The body was larger than the route takes.", "Send less at once."),
-        slug if slug.contains("policy") || slug.contains("step_up") || slug.contains("authentication") => (
-            "A policy said no.",
-            "The answer's problem names what was missing; the policy's author can explain it by the request id.",
+        "policy_denied" => (
+            "A policy does not allow this call.",
+            "What its author says stands below and in the answer; the operator finds the policies by the request id.",
+        ),
+        "policy_unavailable" => (
+            "It could not be decided whether the call is allowed, so it was not let through.",
+            "Try again in a few seconds; if it goes on, the operator sees why in the gateway's log.",
+        ),
+        "insufficient_user_authentication" => (
+            "A policy asks for a fresher or stronger login.",
+            "Send the person to the authorization server with what `WWW-Authenticate` names (RFC 9470).",
+        ),
+        "part_identity" => (
+            "A step of the composition got no token for its backend.",
+            "Look whether the access token has the scopes that the operation asks for; the rest is the operator's.",
+        ),
+        "part_bad_value" => {
+            ("A value of the request is missing, or cannot stand where a step needs it.", "Compare it with the API's page.")
+        }
+        "part_unreachable" => (
+            "A backend that the answer needs could not be reached.",
+            "Try again later; the API's owner sees it too.",
+        ),
+        "part_timed_out" | "composition_deadline" => (
+            "A backend that the answer needs did not answer in time.",
+            "Try again later; the API's owner sees it too.",
+        ),
+        "part_status" => (
+            "A backend that the answer needs answered with a status that is not expected.",
+            "Below stands which part it was; the API's owner sees it too.",
         ),
         slug if slug.starts_with("token_service") => {
             ("The identity system could not be asked, so the call was not let through.", "Try again in a few seconds.")
@@ -129,13 +181,14 @@ pub(crate) fn reason(slug: &str) -> (&'static str, &'static str) {
 }
 
 /// The gateway's steps in their order, with what the record says of each.
-fn way(of: &Call) -> Vec<StepView> {
+fn steps(of: &Call) -> Vec<StepView> {
     let stopped_at = match (of.outcome.as_str(), of.reason.as_deref()) {
         ("served", _) => 6,
-        (_, Some("api_retired" | "no_route" | "method_not_allowed" | "bad_path")) => 0,
+        (_, Some("api_retired" | "no_route" | "method_not_allowed" | "bad_path" | "usage_unavailable")) => 0,
         (_, Some(reason)) if reason.contains("token") => 1,
         (_, Some("no_subscription" | "rate_limited" | "quota_exceeded")) => 2,
         (_, Some("insufficient_scope" | "insufficient_claims")) => 3,
+        (_, Some(reason)) if is_policy(reason) => 4,
         ("refused", _) => 4,
         _ => 5,
     };
@@ -165,4 +218,53 @@ fn way(of: &Call) -> Vec<StepView> {
         out.push(StepView { name, said, state });
     }
     out
+}
+
+/// Whether it is for policies to say so.
+fn is_policy(reason: &str) -> bool {
+    matches!(reason, "policy_denied" | "policy_unavailable" | "insufficient_user_authentication")
+}
+
+/// The list of RFC 9651 that gateways write: `stock;outcome=failed;error=unreachable, …`
+fn parts_of(list: &str) -> Vec<PartView> {
+    list.split(", ").filter_map(part_of).collect()
+}
+
+fn part_of(item: &str) -> Option<PartView> {
+    let (name, parameters) = item.split_once(';')?;
+    let value = |wanted: &str| {
+        let mut pairs = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+        pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
+    let outcome = value("outcome")?;
+    Some(PartView {
+        name: name.to_owned(),
+        tone: match outcome {
+            "done" => "good",
+            "skipped" => "",
+            "fallback" => "warn",
+            _ => "bad",
+        },
+        outcome: outcome.to_owned(),
+        status: value("status").map(str::to_owned),
+        why: value("error").map(trouble),
+    })
+}
+
+fn trouble(word: &str) -> &'static str {
+    match word {
+        "unreachable" => "its backend could not be reached",
+        "timed_out" => "its backend did not answer in time",
+        "too_large" => "its answer was larger than it may be",
+        "broken_off" => "its answer broke off",
+        "busy" => "too many requests were on their way to its backend",
+        "status" => "its backend answered with a status that is not expected",
+        "bad_answer" => "its answer was neither JSON nor text",
+        "mapping" => "what its request is made of was not there",
+        "bad_value" => "a value of the request cannot stand where it is needed",
+        "identity" => "there was no token for its backend",
+        "deadline" => "the deadline of the whole was over",
+        "cancelled" => "it was given up, since a required part failed",
+        _ => "it did not go well",
+    }
 }

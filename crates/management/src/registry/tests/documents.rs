@@ -207,7 +207,11 @@ fn an_api_without_a_document_gets_a_sketch() {
     draft.resources.push(Document {
         kind: "Composition".to_owned(),
         name: "view".to_owned(),
-        spec: json!({"match": {"path": "/own/{rest...}", "methods": ["GET", "POST"]}, "auth": {"issuer": "main", "scopes": ["x"]}, "api": "own"}),
+        spec: json!({
+            "match": {"path": "/own/{rest...}", "methods": ["GET", "POST"]},
+            "auth": {"issuer": "main", "scopes": ["x"]}, "api": "own",
+            "steps": [{"name": "a", "identity": "none"}, {"name": "b", "identity": {"exchange": {"scopes": ["y", "x"]}}}],
+        }),
     });
     let revision = Revision {
         api: "own".to_owned(),
@@ -223,7 +227,7 @@ fn an_api_without_a_document_gets_a_sketch() {
 
     let operation = &document["paths"]["/own/{rest}"]["post"];
     assert_eq!(operation["operationId"], "view-post");
-    assert_eq!(operation["security"], json!([{"cardea": ["x"]}]));
+    assert_eq!(operation["security"], json!([{"cardea": ["x", "y"]}]), "also what a step exchanges the token for");
     assert_eq!(operation["parameters"][0]["name"], "rest");
     read(&document.to_string()).unwrap();
 }

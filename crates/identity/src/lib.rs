@@ -55,6 +55,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "registration", sql: include_str!("../migrations/0002_registration.sql") },
     Migration { version: 3, name: "exchange", sql: include_str!("../migrations/0003_exchange.sql") },
     Migration { version: 4, name: "network", sql: include_str!("../migrations/0004_network.sql") },
+    Migration { version: 5, name: "on behalf of", sql: include_str!("../migrations/0005_on_behalf_of.sql") },
 ];
 
 /// The running identity system; handlers hold it as `State<Arc<Identity>>`.

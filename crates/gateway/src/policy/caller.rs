@@ -22,7 +22,10 @@ impl Facts {
 /// The client itself where no person is concerned (RFC 9068 §2.2): its claims are the subject's.
 fn subject(facts: &Facts) -> Party {
     let client = facts.client_id.as_deref();
+    // Told by our token service of a client's token that another client has exchanged.
+    let is_client = facts.claims.get("sub_kind").is_some_and(|kind| kind == "client");
     let mut party = match facts.subject.as_deref() {
+        Some(sub) if is_client => Party::new("Client", sub),
         Some(sub) if Some(sub) != client => Party::new("User", sub),
         _ => Party::new("Client", client.unwrap_or_default()),
     };

@@ -26,10 +26,13 @@ fn a_client_that_acts_for_itself_is_the_subject() {
     let person = asked(json!({"sub": "ann", "client_id": "shop"})).subject;
     let client = asked(json!({"sub": "shop", "client_id": "shop"})).subject;
     let without = asked(json!({"client_id": "shop"})).subject;
+    let passed_on = json!({"sub": "shop", "client_id": "relay", "act": {"sub": "relay"}, "sub_kind": "client"});
+    let passed_on = asked(passed_on).subject;
 
     assert_eq!((person.kind.as_str(), person.id.as_str()), ("User", "ann"));
     assert_eq!((client.kind.as_str(), client.id.as_str()), ("Client", "shop"));
     assert_eq!((without.kind.as_str(), without.id.as_str()), ("Client", "shop"));
+    assert_eq!((passed_on.kind.as_str(), passed_on.id.as_str()), ("Client", "shop"));
 }
 
 #[test]

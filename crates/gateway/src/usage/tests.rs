@@ -124,13 +124,8 @@ fn the_way_of_a_call_is_read_as_it_was_written() {
     };
     let ids = (0..100).map(|id| format!("policy-{id:03}")).collect();
     let judged = Judged { verdict: "permitted", policies: Policies::Told(ids), version: 3 };
-    let way = Passed {
-        steps: &steps,
-        token: Some("miss"),
-        judged: Some(&judged),
-        shadowed: Some("rate_limited"),
-        ..NO_WAY
-    };
+    let way =
+        Passed { steps: &steps, token: Some("miss"), judged: Some(&judged), shadowed: Some("rate_limited"), ..NO_WAY };
     let mut bytes = Vec::new();
     encode(&Call { way, ..call("r1") }, &mut bytes);
 

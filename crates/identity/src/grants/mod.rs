@@ -63,6 +63,8 @@ pub struct Grant {
     pub revoked_at: Option<Time>,
     /// Where the person was when it was made.
     pub network: Option<IpAddr>,
+    /// The client by itself that a token was exchanged of: it stays the subject (RFC 8693 §1.1).
+    pub on_behalf_of: Option<ClientId>,
     /// Who uses its tokens on whose behalf (RFC 8693 §4.1); of grants that came by exchange.
     pub act: Option<Value>,
 }
@@ -92,9 +94,15 @@ impl Grant {
         self.revoked_at.is_none() && self.activated_at.is_some() && self.expires_at > now
     }
 
-    /// The `sub` of its tokens: the person, or the client itself (RFC 9068 §2.2).
+    /// The `sub` of its tokens: the person, or the client that acts by itself (RFC 9068 §2.2).
     pub fn subject(&self) -> &str {
-        self.user_id.as_ref().map_or(self.client_id.as_str(), UserId::as_str)
+        let machine = || self.on_behalf_of.as_ref().unwrap_or(&self.client_id).as_str();
+        self.user_id.as_ref().map_or_else(machine, UserId::as_str)
+    }
+
+    /// Of no person: the client whose rights these are, also after they have been exchanged.
+    pub(crate) fn machine(&self) -> Option<&ClientId> {
+        self.user_id.is_none().then(|| self.on_behalf_of.as_ref().unwrap_or(&self.client_id))
     }
 }
 

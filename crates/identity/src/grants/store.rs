@@ -47,7 +47,8 @@ pub(super) async fn activate(
     let sql = "UPDATE grants SET activated_at = $2, expires_at = $3, refresh_generation = $4
         WHERE grant_id = $1 AND activated_at IS NULL AND revoked_at IS NULL AND expires_at > $2
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of";
     let row = cx.tx.one(sql, &params![grant_id, cx.now, cx.now.plus(lifetime), generation]).await?;
     row.as_ref().map(grant_of).transpose()
 }
@@ -65,7 +66,8 @@ pub(super) async fn upsert_standing(
         ON CONFLICT (standing_key) DO UPDATE
         SET expires_at = excluded.expires_at, revoked_at = NULL, revoked_because = NULL
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of";
     let (scopes, audiences) = (scopes.to_string(), audiences.to_string());
     let key = serde_json::json!([client_id, scopes, audiences]).to_string();
     let expires_at = cx.now.plus(cx.identity.config.lifetimes.grant);
@@ -85,12 +87,13 @@ pub(super) async fn upsert_child(cx: &mut Cx, new: &NewChild, expires_at: Time) 
     let sql = "INSERT INTO grants
         (grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, epoch, created_at,
          activated_at, expires_at, refresh_generation, refresh_replays, standing_key, parent_grant_id, parent_epoch,
-         parent_client_epoch, act)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, 0, 0, $12, $13, $14, $15, $16)
+         parent_client_epoch, act, on_behalf_of)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, 0, 0, $12, $13, $14, $15, $16, $17)
         ON CONFLICT (standing_key) DO UPDATE
         SET expires_at = excluded.expires_at, revoked_at = NULL, revoked_because = NULL
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of";
     let Parent { grant_id: parent, epoch, client_epoch } = &new.parent;
     let (scopes, audiences, act) = (new.scopes.to_string(), new.audiences.to_string(), new.act.to_string());
     let rights = serde_json::json!([scopes, audiences, act]);
@@ -112,6 +115,7 @@ pub(super) async fn upsert_child(cx: &mut Cx, new: &NewChild, expires_at: Time) 
         *epoch,
         *client_epoch,
         act,
+        new.of.machine(),
     ];
     let rows = cx.tx.query(sql, &values).await?;
     rows.first().map_or(Err(StoreError::Invalid), grant_of)
@@ -154,7 +158,8 @@ fn revoked(row: &Row) -> Result<(GrantId, ClientId, Option<UserId>), StoreError>
 
 pub async fn find(cx: &mut Cx, grant_id: &GrantId) -> Result<Option<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of
         FROM grants WHERE grant_id = $1";
     cx.tx.read_one(sql, &params![grant_id]).await?.as_ref().map(grant_of).transpose()
 }
@@ -162,7 +167,8 @@ pub async fn find(cx: &mut Cx, grant_id: &GrantId) -> Result<Option<Grant>, Stor
 /// The live grants of a user, newest first, without those that came by exchange: they end with the ones above them.
 pub async fn list_of_user(cx: &mut Cx, user_id: &UserId) -> Result<Vec<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of
         FROM grants
         WHERE user_id = $1 AND parent_grant_id IS NULL
           AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
@@ -173,7 +179,8 @@ pub async fn list_of_user(cx: &mut Cx, user_id: &UserId) -> Result<Vec<Grant>, S
 /// The live grants of a client, newest first.
 pub async fn list_of_client(cx: &mut Cx, client_id: &ClientId) -> Result<Vec<Grant>, StoreError> {
     let sql = "SELECT grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of
         FROM grants
         WHERE client_id = $1 AND activated_at IS NOT NULL AND revoked_at IS NULL AND expires_at > $2
         ORDER BY activated_at DESC LIMIT 1000";
@@ -263,7 +270,8 @@ pub async fn rotate(cx: &mut Cx, rotation: Rotation<'_>, idle_since: Time) -> Re
           AND revoked_at IS NULL AND activated_at IS NOT NULL AND expires_at > $4
           AND COALESCE(refresh_rotated_at, activated_at) > $5
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of";
     let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, idle_since];
     cx.tx.one(sql, &values).await?.as_ref().map(grant_of).transpose()
 }
@@ -280,7 +288,8 @@ pub async fn count_replay(
           AND revoked_at IS NULL AND activated_at IS NOT NULL AND expires_at > $4
           AND refresh_rotated_at >= $5 AND refresh_replays < $6
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
-            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network";
+            created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
+            on_behalf_of";
     let values = params![rotation.grant_id, rotation.client_id, rotation.generation, cx.now, rotated_after, at_most,];
     cx.tx.one(sql, &values).await?.as_ref().map(grant_of).transpose()
 }
@@ -304,6 +313,7 @@ pub(crate) fn grant_of(row: &Row) -> Result<Grant, StoreError> {
         refresh_generation: row.int("refresh_generation")?,
         refresh_rotated_at: row.opt_time("refresh_rotated_at")?,
         revoked_at: row.opt_time("revoked_at")?,
+        on_behalf_of: row.opt_string("on_behalf_of")?.map(ClientId::from),
         network: row.opt_text("network")?.and_then(|text| text.parse().ok()),
         act: row.opt_text("act")?.map(serde_json::from_str).transpose().map_err(|_| StoreError::Invalid)?,
     })

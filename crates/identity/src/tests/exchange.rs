@@ -193,6 +193,29 @@ async fn m_next(p: &Platform) -> Caller {
     Caller { id: "next".to_owned(), secret: Some(secret) }
 }
 
+store_test!(of_a_clients_own_token_the_client_stays_the_subject, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let (m, relay, _) = world(&p).await;
+    let next = p.client(&relay_spec("next")).await;
+    let form = [("grant_type", "client_credentials"), ("scope", "stock_read")];
+    let own = p.post_as(&m.robot, "/token", &form).await.text("access_token");
+
+    let first = ask(&p, &relay, &own, &[("audience", STOCK)]).await.text("access_token");
+    let second = ask(&p, &next, &first, &[("audience", STOCK)]).await.text("access_token");
+
+    for (token, client, act) in
+        [(&first, "relay", json!({"sub": "relay"})), (&second, "next", json!({"sub": "next", "act": {"sub": "relay"}}))]
+    {
+        let told = p.introspect(&m.stock, token).await;
+        assert_eq!((&told["sub"], &told["client_id"], &told["act"]), (&json!("robot"), &json!(client), &act));
+        assert_eq!(told["sub_kind"], "client", "no person of that name");
+        let inner = p.verify(&inner(&p, &m.gateway, token, STOCK).await, "at+jwt", STOCK).await;
+        assert_eq!((inner.text("sub"), inner.text("sub_kind")), (Some("robot"), Some("client")));
+    }
+    let told = p.introspect(&m.stock, &own).await;
+    assert_eq!((&told["sub"], told.get("sub_kind")), (&json!("robot"), None));
+});
+
 store_test!(the_actor_is_who_acts, MIGRATIONS, |db: TestDb| async move {
     let p = Platform::on(db).await;
     let (m, relay, token) = world(&p).await;

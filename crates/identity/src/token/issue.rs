@@ -214,7 +214,7 @@ pub fn audience_claim(audiences: &Audiences, issuer: &str) -> Value {
     }
 }
 
-/// `auth_time`, `acr`, `amr`, `sid` and `act`, where they are known.
+/// `auth_time`, `acr`, `amr`, `sid` and `act`, where they are known, and whether `sub` is a client that another acts for.
 pub fn about_the_login(claims: &mut Value, grant: &Grant) {
     if let Some(auth_time) = grant.auth_time {
         put(claims, "auth_time", auth_time.seconds());
@@ -230,6 +230,10 @@ pub fn about_the_login(claims: &mut Value, grant: &Grant) {
     }
     if let Some(act) = &grant.act {
         put(claims, "act", act.clone());
+    }
+    // Elsewhere `sub` and `client_id` are the same where no person is concerned; after an exchange they are not.
+    if grant.on_behalf_of.is_some() {
+        put(claims, "sub_kind", "client");
     }
 }
 

@@ -107,7 +107,7 @@ async fn facts(cx: &mut Cx, token: &AccessToken) -> Result<Option<(Grant, Client
     let sql =
         "SELECT g.grant_id, g.client_id, g.user_id, g.session_id, g.scopes, g.audiences, g.auth_time, g.acr, g.amr,
             g.nonce, g.epoch, g.created_at, g.activated_at, g.expires_at, g.refresh_generation, g.refresh_rotated_at,
-            g.revoked_at, g.act, g.network, c.spec AS client_spec, u.user_id AS person_id, u.username, u.spec AS user_spec
+            g.revoked_at, g.act, g.network, g.on_behalf_of, c.spec AS client_spec, u.user_id AS person_id, u.username, u.spec AS user_spec
         FROM grants g
         JOIN clients c ON c.client_id = g.client_id
         LEFT JOIN grants p ON p.grant_id = g.parent_grant_id

@@ -61,8 +61,9 @@ pub(crate) struct PartView {
 
 pub(crate) fn call(of: &Call, now: Time) -> CallView {
     let told = of.reason.as_deref().map(reason);
-    let way = of.way.as_ref();
-    let policies = way.and_then(|way| way.policies.as_deref()).filter(|_| of.reason.as_deref().is_some_and(is_policy));
+    let passed = of.way.as_ref();
+    let policies =
+        passed.and_then(|way| way.policies.as_deref()).filter(|_| of.reason.as_deref().is_some_and(is_policy));
     CallView {
         at: when(of.at, now),
         clock: clock(of.at),
@@ -73,12 +74,12 @@ pub(crate) fn call(of: &Call, now: Time) -> CallView {
         },
         why: told.map(|told| told.0),
         todo: told.map(|told| told.1),
-        told: way.and_then(|way| way.told.clone()),
+        told: passed.and_then(|way| way.told.clone()),
         policies: policies.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
-        parts: way.and_then(|way| way.parts.as_deref()).map(parts_of).unwrap_or_default(),
-        hidden_parts: way.is_some_and(|way| way.parts_withheld),
+        parts: passed.and_then(|way| way.parts.as_deref()).map(parts_of).unwrap_or_default(),
+        hidden_parts: passed.is_some_and(|way| way.parts_withheld),
         took: time_of(of.micros),
-        way: steps(of),
+        way: way(of),
         id: of.request_id.clone(),
         api: of.api.clone(),
         operation: of.operation.clone(),
@@ -153,17 +154,16 @@ pub(crate) fn reason(slug: &str) -> (&'static str, &'static str) {
             "A step of the composition got no token for its backend.",
             "Look whether the access token has the scopes that the operation asks for; the rest is the operator's.",
         ),
-        "part_bad_value" => {
-            ("A value of the request is missing, or cannot stand where a step needs it.", "Compare it with the API's page.")
+        "part_bad_value" => (
+            "A value of the request is missing, or cannot stand where a step needs it.",
+            "Compare it with the API's page.",
+        ),
+        "part_unreachable" => {
+            ("A backend that the answer needs could not be reached.", "Try again later; the API's owner sees it too.")
         }
-        "part_unreachable" => (
-            "A backend that the answer needs could not be reached.",
-            "Try again later; the API's owner sees it too.",
-        ),
-        "part_timed_out" | "composition_deadline" => (
-            "A backend that the answer needs did not answer in time.",
-            "Try again later; the API's owner sees it too.",
-        ),
+        "part_timed_out" | "composition_deadline" => {
+            ("A backend that the answer needs did not answer in time.", "Try again later; the API's owner sees it too.")
+        }
         "part_status" => (
             "A backend that the answer needs answered with a status that is not expected.",
             "Below stands which part it was; the API's owner sees it too.",
@@ -181,7 +181,7 @@ pub(crate) fn reason(slug: &str) -> (&'static str, &'static str) {
 }
 
 /// The gateway's steps in their order, with what the record says of each.
-fn steps(of: &Call) -> Vec<StepView> {
+fn way(of: &Call) -> Vec<StepView> {
     let stopped_at = match (of.outcome.as_str(), of.reason.as_deref()) {
         ("served", _) => 6,
         (_, Some("api_retired" | "no_route" | "method_not_allowed" | "bad_path" | "usage_unavailable")) => 0,

@@ -126,7 +126,13 @@ impl Work for Undoing {
             self.told.notify_one();
             self.proceed.notified().await;
             self.done.store(true, std::sync::atomic::Ordering::SeqCst);
-            Composed { response: Response::default(), failed: None, parts: None, missing_parts: [None, None], attempts: 0 }
+            Composed {
+                response: Response::default(),
+                failed: None,
+                parts: None,
+                missing_parts: [None, None],
+                attempts: 0,
+            }
         })
     }
 }

@@ -1,7 +1,10 @@
 // Chromium: portal and console, the newcomer's path, every page in every look.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { accessibility, launch, looks, overflows, says, screenshot, visit } from '../lib/chromium.mjs';
+import { temporaryFolder, until } from '../lib/process.mjs';
 import { startDev } from '../lib/product.mjs';
 
 const pageLooks = [...looks, { name: 'light-very-wide', colorScheme: 'light', viewport: { width: 2200, height: 1200 } }];
@@ -171,6 +174,75 @@ describe('portal', { timeout: 480_000 }, () => {
     await context.close();
   });
 
+  test('a policy is published, seen, explained and rolled back', async () => {
+    const { context, page, trouble } = await openConsole();
+    const folder = temporaryFolder('policies');
+    writeFileSync(path.join(folder, 'calls.cedar'), `@id("token-holders-call")
+permit (principal, action == Action::"call", resource);
+@id("tokens-are-issued")
+permit (principal, action in [Action::"issue_token", Action::"grant_scope"], resource);
+// Nobody hears an echo while it is repaired.
+@id("echo-is-quiet")
+@reason("The echo is being repaired.")
+forbid (principal, action == Action::"call", resource in Api::"echo")
+unless { context.request has host && context.request.host == "workshop" };
+`);
+    writeFileSync(path.join(folder, 'tests.yaml'), `tests:
+  - name: quiet
+    question: { subject: { type: user, id: ann }, action: { name: call }, resource: { type: operation, id: echo/echo, properties: { api: echo } } }
+    expect: deny
+    because: [echo-is-quiet]
+`);
+    await product.admin('policy', 'publish', folder, '--comment', 'the echo is repaired');
+    await page.goto(at('/console/policies'));
+    await says(page, /echo-is-quiet/);
+    await says(page, /The echo is being repaired/);
+    await page.click('tbody th a:has-text("echo-is-quiet")');
+    await page.waitForURL(/versions\/2#calls\.cedar-\d+$/);
+    await says(page, /the echo is repaired/);
+    // Gateways hear of it within moments; the refused call then leads to the decision, and that to its question.
+    const metadata = await product.discover();
+    const { sample } = product;
+    const answer = await fetch(metadata.token_endpoint, {
+      method: 'POST', headers: { authorization: `Basic ${btoa(`${sample.client_id}:${sample.client_secret}`)}` }, body: new URLSearchParams({ grant_type: 'client_credentials', scope: sample.scope }),
+    });
+    const { access_token: token } = await answer.json();
+    const called = await until('the gateway refuses', async () => { const one = await product.call(token); return one.status === 403 ? one : undefined; }, { every: 300 });
+    const request = called.headers.get('x-request-id');
+    await until('the call and its decision are told', async () => {
+      const found = await page.goto(at(`/console/calls/${request}`));
+      if (found.status() !== 200) return false;
+      await page.goto(at(`/console/policies/decisions?request_id=${request}`));
+      return (await page.textContent('main')).includes('echo-is-quiet');
+    });
+    await page.goto(at(`/console/calls/${request}`));
+    await page.click('main a:has-text("decision")');
+    await page.waitForURL(/decisions\?request_id=/);
+    await screenshot(page, 'console-policy-decision-light-wide');
+    await page.click('tbody a:has-text("Explain")');
+    await page.waitForURL(/explain\?/);
+    assert.equal(await page.inputValue('#resource_id'), 'echo/echo');
+    await page.click('#explain button.primary');
+    await says(page, /A policy forbids it/);
+    await says(page, /does not hold|holds/, '.checks');
+    await screenshot(page, 'console-policy-refused-light-wide');
+    await page.goto(at('/console/policies/versions/1'));
+    await page.click('text=Roll back to it');
+    await page.waitForURL(/versions\/1\/publish$/);
+    await says(page, /echo-is-quiet/);
+    await screenshot(page, 'console-policy-roll-back-light-wide');
+    await page.fill('#comment', 'the echo works again');
+    await page.click('#publish button');
+    await page.waitForURL(at('/console/policies'));
+    await says(page, /Version 1/, '.figures');
+    await page.goto(at('/console/policies/history'));
+    await says(page, /the echo works again/);
+    await says(page, /console for /);
+    await until('the gateway lets calls pass', async () => (await product.call(token)).status === 200, { every: 300 });
+    assert.deepEqual(quiet(trouble), []);
+    await context.close();
+  });
+
   test('portal and console work without JavaScript', async () => {
     const { context, page } = await visit(browser, { javaScriptEnabled: false });
     await signIn(page, '/apis/echo');
@@ -245,8 +317,20 @@ describe('portal', { timeout: 480_000 }, () => {
         ['console-overview', '/console'], ['console-calls', '/console/calls'], ['console-gateways', '/console/gateways'], ['console-apis', '/console/apis'],
         ['console-api', '/console/apis/orders'], ['console-import', '/console/import'], ['console-plans', '/console/plans'], ['console-plan', '/console/plans/orders-gold'],
         ['console-approvals', '/console/approvals'], ['console-consumers', '/console/consumers'], ['console-usage', '/console/usage'], ['console-audit', '/console/audit'],
-        ['console-members', '/console/members'], ['console-policies', '/console/policies'],
+        ['console-members', '/console/members'], ['console-policies', '/console/policies'], ['console-policies-none', '/console/policies?q=nothing-like-this'],
+        ['console-policy-versions', '/console/policies/versions'], ['console-policy-version', '/console/policies/versions/1'],
+        ['console-policy-difference', '/console/policies/difference?from=1&to=2'], ['console-policy-history', '/console/policies/history'],
+        ['console-policy-decisions', '/console/policies/decisions'], ['console-policy-publish', '/console/policies/versions/2/publish'],
+        ['console-policy-explain', '/console/policies/explain'], ['console-policy-unknown', '/console/policies/versions/999'],
       ]) await judge(operator.page, name, path);
+      await operator.page.goto(at('/console/policies/explain?subject_id=ann&resource_id=echo/echo'));
+      await operator.page.click('#explain button.primary');
+      await says(operator.page, /By version/);
+      await judge(operator.page, 'console-policy-explained');
+      await operator.page.fill('#context', '{');
+      await operator.page.click('#explain button.primary');
+      await says(operator.page, /write a JSON object/);
+      await judge(operator.page, 'console-policy-explain-wrong');
       const consumer = (await operator.page.goto(at('/console/consumers'))) && operator.page.locator('tbody th a').first();
       if (await consumer.count()) { await consumer.click(); await judge(operator.page, 'console-consumer'); }
       assert.deepEqual(quiet([...person.trouble, ...operator.trouble]), []);

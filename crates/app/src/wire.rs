@@ -56,7 +56,7 @@ impl Roles {
     pub fn peer(&self) -> SharedPeer {
         let mut peer = HttpPeer::shared();
         if let Some(entitlement) = &self.entitlement {
-            peer = inside(&entitlement.config.url, ::entitlement::router::public(entitlement.clone()), peer);
+            peer = inside(&entitlement.config.url, ::entitlement::router::served(entitlement.clone()), peer);
         }
         if let Some(identity) = &self.identity {
             peer = inside(&identity.config.issuer, identity::router::public(identity.clone()), peer);

@@ -20,6 +20,8 @@ use crate::error::Refused;
 pub struct Called {
     pub caller: String,
     pub request_id: RequestId,
+    /// Whether it may change policies and entities.
+    pub administers: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Called {
@@ -47,7 +49,7 @@ pub async fn check(
     next: Next,
 ) -> Response {
     if let Some(Operator(name)) = request.extensions().get::<Operator>().cloned() {
-        return go_on(request, next, name).await;
+        return go_on(request, next, name, true).await;
     }
     let caller = match credential(request.headers()).and_then(|shown| find(&entitlement.config.callers, &shown)) {
         Some(caller) => caller,
@@ -56,13 +58,14 @@ pub async fn check(
     if !caller.rights.iter().any(|own| own.covers(right)) {
         return Refused::NoRight.into_response();
     }
+    let administers = caller.rights.iter().any(|own| own.covers(Right::Administer));
     let name = caller.name.clone();
-    go_on(request, next, name).await
+    go_on(request, next, name, administers).await
 }
 
-async fn go_on(mut request: Request, next: Next, caller: String) -> Response {
+async fn go_on(mut request: Request, next: Next, caller: String, administers: bool) -> Response {
     let request_id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
-    let called = Called { caller, request_id };
+    let called = Called { caller, request_id, administers };
     request.extensions_mut().insert(called);
     next.run(request).await
 }

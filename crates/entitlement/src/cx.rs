@@ -10,6 +10,9 @@ use crate::SharedEntitlement;
 use crate::callers::Called;
 use crate::error::Refused;
 
+/// Letters of a person's name in histories.
+const PERSON: usize = 128;
+
 /// A function that does something takes `&mut Cx` and its input; the handler commits.
 pub struct Cx {
     pub entitlement: SharedEntitlement,
@@ -28,6 +31,14 @@ impl Cx {
             entitlement: entitlement.clone(),
             request_id,
             actor: actor.to_owned(),
+        }
+    }
+
+    /// Names the person behind a program in histories. It is the program's word, so the program is named too.
+    pub fn act_for(&mut self, person: &str) {
+        let person: String = person.chars().filter(|c| !c.is_control()).take(PERSON).collect();
+        if !person.trim().is_empty() {
+            self.actor = format!("{} for {}", self.actor, person.trim());
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub gateway_url: String,
     pub usage: Usage,
     pub invoices: Invoices,
+    /// Where policies are kept, for the console's pages of them.
+    pub entitlement: Option<EntitlementPeer>,
     pub trusted_proxies: Vec<IpNet>,
     /// A folder whose templates replace the built-in pages.
     pub templates: Option<PathBuf>,
@@ -75,6 +77,17 @@ impl Default for Invoices {
     fn default() -> Self {
         Self { after: Some(Duration::from_secs(86_400)) }
     }
+}
+
+/// The entitlement system, and how we show that we may read (and publish) its policies.
+#[derive(Clone)]
+pub struct EntitlementPeer {
+    /// Scheme, host and port; no slash at the end.
+    pub url: String,
+    /// The secret of a caller that it knows.
+    pub secret: Secret<String>,
+    /// How long a page waits for it.
+    pub timeout: Duration,
 }
 
 /// A gateway that fetches what is published and reports what was used.

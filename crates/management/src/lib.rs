@@ -18,6 +18,7 @@ pub mod metrics;
 mod pages;
 pub mod people;
 pub mod plans;
+mod policies;
 pub mod portal;
 pub mod publish;
 pub mod quotas;
@@ -39,7 +40,7 @@ use jose::seal::SealingKey;
 use store::{Db, Migration, StoreError};
 
 pub use actor::{Actor, Operator};
-pub use config::{Config, GatewayCaller, Invoices, Push, Registration, Usage};
+pub use config::{Config, EntitlementPeer, GatewayCaller, Invoices, Push, Registration, Usage};
 pub use cx::Cx;
 pub use error::Refused;
 

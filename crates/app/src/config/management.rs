@@ -48,6 +48,8 @@ pub struct Management {
     /// When invoices are issued.
     #[serde(default)]
     pub invoices: Invoices,
+    /// The entitlement system, for the console's pages of policies; without it they say how to set it.
+    pub entitlement: Option<EntitlementPeer>,
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -125,6 +127,17 @@ pub enum Issue {
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EntitlementPeer {
+    /// Its `entitlement.url`: scheme, host and port, no path.
+    pub url: String,
+    /// The secret of a caller of it with the right `read`, or `administer` to put versions in force by page too.
+    pub secret: Reference,
+    /// How long a page waits for it; 5s.
+    pub timeout: Option<Span>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GatewayCaller {
     /// How the console and the audit log call it.
     pub name: String,
@@ -146,6 +159,7 @@ impl Management {
             push.secret = push.secret.clone().within(folder);
             push.previous_secret = push.previous_secret.take().map(|secret| secret.within(folder));
         }
+        self.entitlement = self.entitlement.map(|peer| EntitlementPeer { secret: peer.secret.within(folder), ..peer });
         self.templates = self.templates.map(|path| folder.join(path));
         self
     }
@@ -156,6 +170,11 @@ impl Management {
             if !is_origin(text) {
                 return Err(format!("`management.{key}` is an http or https URL without a path or a slash at the end"));
             }
+        }
+        if self.entitlement.as_ref().is_some_and(|peer| !is_origin(&peer.url)) {
+            return Err(
+                "`management.entitlement.url` is an http or https URL without a path or a slash at the end".to_owned()
+            );
         }
         let issuer = url::Url::parse(&self.issuer).ok();
         if issuer.is_none_or(|issuer| !matches!(issuer.scheme(), "http" | "https") || issuer.host().is_none()) {

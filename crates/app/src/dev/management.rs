@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::folder::Folder;
-use super::{Instance, sample};
-use crate::config::management::{GatewayCaller, Invoices, Registration, Usage};
+use super::{Instance, entitlement, sample};
+use crate::config::management::{EntitlementPeer, GatewayCaller, Invoices, Registration, Usage};
 use crate::config::{Database, Management, ManagementPeer, Reference};
 use crate::wire;
 
@@ -54,6 +54,11 @@ pub fn config(instance: &Instance, folder: &Folder, peer: SharedPeer) -> anyhow:
         gateway_url: instance.gateway.clone(),
         usage: Usage::default(),
         invoices: Invoices::default(),
+        entitlement: Some(EntitlementPeer {
+            url: instance.entitlement.clone(),
+            secret: secret(&entitlement::secret_file("console")),
+            timeout: None,
+        }),
         trusted_proxies: Vec::new(),
         templates: None,
     };

@@ -10,7 +10,9 @@ use base::peer::SharedPeer;
 use base::time::SharedClock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use management::{Config, GatewayCaller, Invoices, Management, Push, Registration, SharedManagement, Usage};
+use management::{
+    Config, EntitlementPeer, GatewayCaller, Invoices, Management, Push, Registration, SharedManagement, Usage,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::database;
@@ -46,10 +48,19 @@ pub fn management_config(given: &config::Management, data: &Path, peer: SharedPe
         gateway_url: given.gateway_url.clone(),
         usage: usage_config(&given.usage)?,
         invoices: invoices(&given.invoices),
+        entitlement: given.entitlement.as_ref().map(entitlement_peer).transpose()?,
         trusted_proxies: given.trusted_proxies.clone(),
         templates: given.templates.clone(),
         peer,
     })
+}
+
+/// A page that takes longer than this is no page any more.
+const PAGE_WAITS: Duration = Duration::from_secs(5);
+
+fn entitlement_peer(given: &config::management::EntitlementPeer) -> anyhow::Result<EntitlementPeer> {
+    let timeout = given.timeout.map_or(PAGE_WAITS, |span| span.0);
+    Ok(EntitlementPeer { url: given.url.clone(), secret: given.secret.read_text()?, timeout })
 }
 
 fn usage_config(given: &config::management::Usage) -> anyhow::Result<Usage> {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Draft, Version};
+use crate::callers::Called;
 use crate::error::Refused;
 use crate::{Cx, json as body};
 
@@ -21,6 +22,10 @@ pub struct Paging {
 struct Publication {
     #[serde(default)]
     comment: String,
+    /// The publication that is taken to be in force; if it is not any more, nothing happens.
+    activation: Option<i64>,
+    /// Who decided it, where the caller is a program that others use.
+    on_behalf_of: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,14 +35,16 @@ struct Ask {
     version: Option<i64>,
 }
 
-/// What is in force: version, and the policies by id, effect, place, reason and what they read.
-pub async fn show_state(cx: Cx) -> Result<Json<Value>, Refused> {
+/// What is in force: version, and the policies by id, effect, place, reason and what they read. And whether the
+/// caller may put another version in force.
+pub async fn show_state(cx: Cx, called: Called) -> Result<Json<Value>, Refused> {
     let live = super::in_force(&cx).await?;
     let policies: Vec<_> = live.engine.policies().policies().collect();
     let warnings = live.engine.policies().warnings();
     Ok(Json(json!({
         "version": live.version, "activation": live.activation, "revision": live.revision,
         "entities": live.engine.directory().len(), "policies": policies, "warnings": warnings,
+        "may_publish": called.administers,
     })))
 }
 
@@ -74,7 +81,11 @@ pub async fn publish_version(
         true => Publication::default(),
         false => body::parse(&headers, &bytes)?,
     };
-    let activation = super::publish(&mut cx, version, &publication.comment).await?;
+    let Publication { comment, activation, on_behalf_of } = publication;
+    if let Some(person) = on_behalf_of {
+        cx.act_for(&person);
+    }
+    let activation = super::publish(&mut cx, version, &comment, activation).await?;
     cx.commit().await?;
     Ok(Json(activation).into_response())
 }

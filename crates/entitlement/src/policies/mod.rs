@@ -98,9 +98,12 @@ pub async fn in_force(cx: &Cx) -> Result<Arc<Live>, Refused> {
     cx.entitlement.live.get(&cx.entitlement).await
 }
 
-/// Puts a version in force; an older one too.
-pub async fn publish(cx: &mut Cx, version: i64, comment: &str) -> Result<Activation, Refused> {
+/// Puts a version in force; an older one too. With `known` only if that publication is still in force.
+pub async fn publish(cx: &mut Cx, version: i64, comment: &str, known: Option<i64>) -> Result<Activation, Refused> {
     let before = store::state(&mut cx.tx).await?;
+    if known.is_some_and(|known| known != before.activation) {
+        return Err(Refused::Conflict("another version was put in force meanwhile; look at it and try again"));
+    }
     let found = find(cx, version).await?;
     let (source, tests) = (found.source.unwrap_or_default(), found.tests.unwrap_or_default());
     if tests.tests.is_empty() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::db::TestDb;
 use testkit::store_test;
 
-use super::{ALL, Platform, call, config, one_test};
+use super::{ALL, Platform, call, config, one_test, send};
 use crate::MIGRATIONS;
 
 const NONE: &str = "@id(\"none\") forbid (principal, action, resource);";
@@ -174,4 +174,31 @@ store_test!(a_question_is_explained_also_by_a_version_not_in_force, MIGRATIONS, 
     assert_eq!(then["explanation"]["decision"]["verdict"], "not_permitted");
     assert_eq!(then["explanation"]["considered"][0]["policy"]["reads"], json!(["context.network.zone"]));
     assert_eq!(then["missing"][0], "lab: when { context.network has zone }");
+});
+
+store_test!(a_publication_over_something_else_does_not_happen, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let first = p.publish(ALL, "", one_test("allow")).await;
+    p.publish(NONE, "", one_test("deny")).await;
+    let path = format!("/admin/v1/policies/versions/{first}/publish");
+
+    let stale = p.post(&path, &json!({"comment": "back", "activation": 1})).await;
+    let done = p.post(&path, &json!({"comment": "back", "activation": 2, "on_behalf_of": "Ann\u{0}\nOperator"})).await;
+
+    assert_eq!((stale.status, done.status), (StatusCode::CONFLICT, StatusCode::OK), "{}", done.body);
+    assert_eq!(done.body["author"], "root for AnnOperator");
+    assert!(p.decides(&call("alice")).await);
+    let history = p.get("/admin/v1/policies/history").await.body;
+    assert_eq!(history["items"].as_array().unwrap().len(), 3, "{history}");
+});
+
+store_test!(who_reads_learns_whether_it_may_publish, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    p.publish(ALL, "", one_test("allow")).await;
+
+    for (caller, may) in [("auditor", false), ("root", true)] {
+        let router = crate::router::admin(p.entitlement.clone());
+        let state = send(router, Method::GET, "/admin/v1/policies", Some(caller), None).await;
+        assert_eq!((state.status, &state.body["may_publish"]), (StatusCode::OK, &json!(may)), "{caller}");
+    }
 });

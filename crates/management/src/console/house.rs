@@ -97,8 +97,3 @@ async fn changed(visit: &mut Visit, body: &[u8]) -> Result<Response, Halt> {
         None => Ok(visit.go("/console/members")),
     }
 }
-
-pub(super) async fn policies(visit: Visit) -> Response {
-    let made = visit.need(Right::Read).map(|()| visit.show("console/policies.html", serde_json::json!({})));
-    visit.answer(made)
-}

@@ -5,6 +5,7 @@ mod consumers;
 mod house;
 mod now;
 mod plans;
+mod policies;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -13,7 +14,7 @@ use axum::routing::{get, post};
 use crate::router::{Guard, Route};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         ("/console", Guard::Public, get(now::overview)),
         ("/console/calls", Guard::Public, get(now::calls)),
         ("/console/calls/{request}", Guard::Public, get(now::call)),
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ("/console/usage", Guard::Public, get(now::usage).post(now::restart_push)),
         ("/console/audit", Guard::Public, get(house::audit)),
         ("/console/members", Guard::Public, get(house::members).post(house::change_members)),
-        ("/console/policies", Guard::Public, get(house::policies)),
-    ]
+    ];
+    routes.extend(policies::routes());
+    routes
 }

@@ -61,6 +61,7 @@ pub fn config(db: &TestDb) -> Config {
         gateway_url: "https://api.example".to_owned(),
         usage: crate::Usage { kept_days: 90, push: None },
         invoices: crate::Invoices::default(),
+        entitlement: None,
         trusted_proxies: Vec::new(),
         templates: None,
         peer: Arc::new(Silent),

@@ -34,6 +34,8 @@ pub(crate) struct CallView {
     pub parts: Vec<PartView>,
     /// The caller was not shown them.
     pub hidden_parts: bool,
+    /// A policy refused it: the decision log has more.
+    pub by_policy: bool,
     pub units: i64,
     pub took: String,
     pub way: Vec<StepView>,
@@ -78,6 +80,10 @@ pub(crate) fn call(of: &Call, now: Time) -> CallView {
         policies: policies.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
         parts: passed.and_then(|way| way.parts.as_deref()).map(parts_of).unwrap_or_default(),
         hidden_parts: passed.is_some_and(|way| way.parts_withheld),
+        by_policy: matches!(
+            of.reason.as_deref(),
+            Some("policy_denied" | "policy_unavailable" | "insufficient_user_authentication")
+        ),
         took: time_of(of.micros),
         way: way(of),
         id: of.request_id.clone(),

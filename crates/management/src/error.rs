@@ -28,6 +28,9 @@ pub enum Refused {
     /// A document or a form with faults, each at its place.
     #[error("{0}")]
     Invalid(String, Vec<FieldError>),
+    /// More than one may do in that time.
+    #[error("too much at once; try again in {seconds} s")]
+    TooMany { seconds: u64 },
     /// The identity system, or another server that is needed, does not answer as it should.
     #[error("{0}")]
     Upstream(String),
@@ -56,6 +59,7 @@ impl Refused {
             Self::Invalid(..) | Self::Store(StoreError::Invalid) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_document")
             }
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "peer_failed"),
             Self::Store(_) | Self::Broken(_) => (StatusCode::SERVICE_UNAVAILABLE, "database"),
         }
@@ -77,11 +81,15 @@ impl IntoResponse for Refused {
             }
             other => other.to_string(),
         };
+        let wait = if let Self::TooMany { seconds } = &self { Some(*seconds) } else { None };
         let mut problem = Problem::new(status, slug, &title);
         if let Self::Invalid(_, errors) | Self::Breaking(errors) = self {
             problem.errors = errors;
         }
         let mut response: Response = problem.into_response();
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"management\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -153,6 +153,26 @@ pub async fn post_as(
     Ok((answer.status(), json))
 }
 
+/// Sends JSON with our own client's credentials, and takes JSON.
+pub async fn post_json(
+    management: &Management,
+    url: &str,
+    body: &Value,
+    limits: Limits,
+) -> Result<(StatusCode, Value), Refused> {
+    let config = &management.config;
+    let credentials = Credentials { id: &config.client_id, secret: config.client_secret.expose(), by_form: false };
+    let request = Request::post(url)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::ACCEPT, "application/json")
+        .header(header::AUTHORIZATION, basic(&credentials)?)
+        .body(Bytes::from(body.to_string()))
+        .map_err(|_| upstream("the endpoint's address cannot be used"))?;
+    let answer = management.config.peer.call(request, limits).await;
+    let answer = answer.map_err(|error| upstream(format!("the identity system does not answer: {error}")))?;
+    Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
+}
+
 /// `GET` with a bearer token, for userinfo.
 pub async fn get_with_token(management: &Management, url: &str, token: &str) -> Result<Value, Refused> {
     let request = Request::get(url)

@@ -28,6 +28,7 @@ pub mod session;
 pub mod subscriptions;
 pub mod usage;
 
+mod throttle;
 mod views;
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 50, name: "suspended", sql: include_str!("../migrations/0050_suspended.sql") },
     Migration { version: 60, name: "push state", sql: include_str!("../migrations/0060_push_state.sql") },
     Migration { version: 61, name: "billing periods", sql: include_str!("../migrations/0061_billing_periods.sql") },
+    Migration { version: 70, name: "sid", sql: include_str!("../migrations/0070_sid.sql") },
 ];
 
 /// The organisation that publishes APIs.
@@ -81,6 +83,7 @@ pub struct Management {
     pub seal: SealingKey,
     pub(crate) tokens: admin::Tokens,
     pub(crate) publications: publish::Publications,
+    pub(crate) throttle: throttle::Throttle,
 }
 
 pub type SharedManagement = Arc<Management>;
@@ -104,6 +107,7 @@ impl Management {
             owners: usage::Owners::default(),
             tokens: admin::Tokens::new(seal.mac("tokens")),
             publications: publish::Publications::default(),
+            throttle: throttle::Throttle::default(),
             seal,
             config,
             db,
@@ -113,7 +117,7 @@ impl Management {
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.
     pub async fn work(self: Arc<Self>) {
-        tokio::join!(usage::push::run(&self), applications::work(self.clone()));
+        tokio::join!(usage::push::run(&self), applications::work(self.clone()), session::follow(self.clone()));
     }
 
     /// What has to be done each minute.

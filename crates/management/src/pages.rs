@@ -22,6 +22,8 @@ pub(crate) struct Visit {
     pub session: Option<Session>,
     pub headers: HeaderMap,
     pub query: Fields,
+    /// Only the head of the answer is asked for.
+    pub is_head: bool,
     /// Path and query, to come back to after signing in.
     pub address: String,
     /// Organisations of the person, by name, when somebody is signed in.
@@ -118,7 +120,8 @@ impl FromRequestParts<SharedManagement> for Visit {
         };
         let query = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
         let address = parts.uri.path_and_query().map_or("/", |both| both.as_str()).to_owned();
-        Ok(Self { cx, browser, session, headers, query, address, organisations, broken })
+        let is_head = parts.method == http::Method::HEAD;
+        Ok(Self { cx, browser, session, headers, query, is_head, address, organisations, broken })
     }
 }
 
@@ -176,6 +179,8 @@ impl Visit {
         let refused = |_| Refused::BadRequest("the form cannot be read".to_owned());
         let fields = Fields::parse(body).map_err(refused)?;
         self.guard(fields.text("csrf"))?;
+        let management = &self.cx.management;
+        management.throttle.take(&self.cx.actor, management.clock.monotonic_ms())?;
         Ok(fields)
     }
 
@@ -291,6 +296,10 @@ impl Visit {
                     "Your role does not allow it. Ask an administrator (or the owner of your organisation) for another role.",
                 )
             }
+            // Nothing is called so, in no database.
+            Refused::Store(StoreError::Invalid) => {
+                ("There is no such thing here", "What was asked for holds characters that nothing here has.")
+            }
             Refused::Store(cause) => {
                 tracing::error!(request.id = %self.cx.request_id, %cause, "a page could not be made");
                 (
@@ -308,6 +317,7 @@ impl Visit {
             Refused::BadRequest(_) | Refused::Invalid(..) | Refused::Breaking(_) => {
                 ("Please correct this", text.as_str())
             }
+            Refused::TooMany { .. } => ("This was too fast", text.as_str()),
             Refused::Conflict(_) | Refused::Stale(_) => ("This does not fit any more", text.as_str()),
         };
         let errors: &[FieldError] = match refused {

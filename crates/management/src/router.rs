@@ -137,6 +137,11 @@ async fn with_token(State(management): State<SharedManagement>, mut request: Req
     let Some(token) = bearer(request.headers()) else { return Refused::Unauthenticated.into_response() };
     match authenticate(&management, token).await {
         Ok(actor) => {
+            if !request.method().is_safe()
+                && let Err(refused) = management.throttle.take(&actor, management.clock.monotonic_ms())
+            {
+                return refused.into_response();
+            }
             let who = actor.to_string();
             request.extensions_mut().insert(Called(actor));
             told(&who, next.run(request).await)

@@ -118,6 +118,7 @@ fn of_portal(portal: &str) -> Vec<Document> {
         "scopes": ["openid", "profile", "email", "offline_access"],
         "consent": "implicit",
         "introspect": [portal],
+        "events": true,
         "registrar": true,
         "registration": {"scopes": ["*"], "audiences": ["*"]},
     });

@@ -71,6 +71,11 @@ impl Tokens {
         Self { mac, facts: Mutex::default(), room: Semaphore::new(MOST_AT_ONCE) }
     }
 
+    /// Something was revoked; what, the identity system says when it is asked again.
+    pub fn forget(&self) {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn known(&self, hash: &[u8; 32], now: u64) -> Option<Facts> {
         let facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         facts.get(hash).filter(|(_, until)| *until > now).map(|(facts, _)| facts.clone())

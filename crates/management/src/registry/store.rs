@@ -53,6 +53,8 @@ pub(super) async fn list(cx: &mut Cx, query: &Query, limit: usize) -> Result<Vec
 
 /// A pattern for what contains this text, letter by letter.
 fn contains(text: &str) -> String {
+    // A pattern has an end, in both databases, and holds what they can.
+    let text: String = text.chars().filter(|letter| !letter.is_control()).take(200).collect();
     let escaped = text.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
     format!("%{escaped}%")
 }

@@ -86,7 +86,8 @@ async fn arrive(visit: &mut Visit, fields: &Fields) -> Result<Response, Halt> {
     let object = format!("person:{}", person.id);
     audit::record(&mut cx, Record { act: "person.signed_in", object, organisation: None, detail: json!({}) }).await?;
     let headers = &visit.headers;
-    let cookie = super::start(&mut cx, headers, &person.id, Way::Login, Some(&arrived.id_token)).await?;
+    let id_token = super::IdToken { text: &arrived.id_token, sid: arrived.sid.as_deref() };
+    let cookie = super::start(&mut cx, headers, &person.id, Way::Login, Some(&id_token)).await?;
     cx.commit().await?;
     let mut response = visit.kit().redirect(&arrived.return_to);
     response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -184,8 +185,11 @@ pub(crate) async fn by_link(visit: &Visit, RawQuery(query): RawQuery) -> Option<
 }
 
 async fn open_by_link(visit: &Visit, headers: &HeaderMap, secret: &str) -> Result<Response, Halt> {
-    // A browser that loads pages ahead would use the link up before anybody sees it.
-    if headers.contains_key("sec-purpose") || headers.get("purpose").is_some_and(|purpose| purpose == "prefetch") {
+    // Who only looks whether there is something, and a browser that loads pages ahead, would use the link up before anybody sees it.
+    if visit.is_head
+        || headers.contains_key("sec-purpose")
+        || headers.get("purpose").is_some_and(|purpose| purpose == "prefetch")
+    {
         return Err(Refused::Conflict("this link is for people".to_owned()).into());
     }
     let mut cx: Cx = visit.cx.again();

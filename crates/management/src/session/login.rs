@@ -39,6 +39,7 @@ pub(super) struct Arrived {
     pub name: String,
     pub email: Option<String>,
     pub id_token: String,
+    pub sid: Option<String>,
     pub return_to: String,
     pub vouched_by: Option<String>,
 }
@@ -142,6 +143,7 @@ pub(super) async fn finish(cx: &Cx, browser: &Browser, fields: &Fields) -> Resul
         email,
         subject: subject.to_owned(),
         id_token: id_token.to_owned(),
+        sid: verified.text("sid").filter(|sid| sid.len() <= 255).map(str::to_owned),
         return_to: pending.return_to,
         vouched_by: pending.vouched_by,
     })

@@ -5,6 +5,7 @@
 //! browser has a random cookie, the row a keyed hash of it, and each sign-in makes a new one. It ends when unused
 //! for a while, at an absolute age, or by signing out.
 
+mod feed;
 mod http;
 pub mod link;
 mod login;
@@ -19,6 +20,7 @@ use ::store::StoreError;
 use base::Time;
 use web::SameSite;
 
+pub(crate) use feed::follow;
 pub(crate) use http::{by_link, routes};
 pub(crate) use store::{choose_organisation, purge};
 
@@ -63,6 +65,13 @@ pub struct Session {
     pub expires_at: Time,
 }
 
+/// What the identity system said when somebody signed in.
+pub(crate) struct IdToken<'a> {
+    pub text: &'a str,
+    /// Its own session.
+    pub sid: Option<&'a str>,
+}
+
 /// The session of the browser that sent these headers; the context's actor becomes its person.
 ///
 /// To be asked before the request's own transaction writes: now and then it notes, in one of its own, that the
@@ -88,7 +97,7 @@ pub(crate) async fn start(
     headers: &HeaderMap,
     person: &str,
     way: Way,
-    id_token: Option<&str>,
+    id_token: Option<&IdToken<'_>>,
 ) -> Result<HeaderValue, Refused> {
     if let Some(old) = cx.management.kit.cookies().read(headers, COOKIE) {
         let hash = hash_of(&cx.management, &old);
@@ -96,8 +105,9 @@ pub(crate) async fn start(
     }
     let cookie = base::random::text::<32>();
     let hash = hash_of(&cx.management, &cookie);
-    let sealed = id_token.map(|token| seal(cx, ID_TOKEN, token.as_bytes()));
-    store::insert(cx, &hash, person, way, sealed.as_deref()).await?;
+    let sealed = id_token.map(|token| seal(cx, ID_TOKEN, token.text.as_bytes()));
+    let sid = id_token.and_then(|token| token.sid);
+    store::insert(cx, &hash, (person, way), sealed.as_deref(), sid).await?;
     let header = cx.management.kit.cookies().set(COOKIE, &cookie, None, SameSite::Lax);
     Ok(header.ok_or_else(|| StoreError::Bug("a session cookie that is no header".into()))?)
 }

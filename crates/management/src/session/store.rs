@@ -17,14 +17,15 @@ pub(super) async fn find(cx: &mut Cx, cookie_hash: &str) -> Result<Option<Sessio
 pub(super) async fn insert(
     cx: &mut Cx,
     cookie_hash: &str,
-    person: &str,
-    way: Way,
+    (person, way): (&str, Way),
     id_token: Option<&str>,
+    sid: Option<&str>,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO visits (visit, cookie_hash, person, way, id_token, created_at, seen_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $6, $7)";
+    let sql = "INSERT INTO visits (visit, cookie_hash, person, way, id_token, created_at, seen_at, expires_at, sid)
+        VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8)";
     let id = SessionId::random();
-    let values = params![id.as_str(), cookie_hash, person, way.as_str(), id_token, cx.now, cx.now.plus(LIFETIME)];
+    let expires_at = cx.now.plus(LIFETIME);
+    let values = params![id.as_str(), cookie_hash, person, way.as_str(), id_token, cx.now, expires_at, sid];
     cx.tx.execute(sql, &values).await?;
     Ok(())
 }
@@ -40,6 +41,18 @@ pub(super) async fn end(cx: &mut Cx, cookie_hash: &str) -> Result<Option<String>
     let sql = "UPDATE visits SET ended_at = $2 WHERE cookie_hash = $1 AND ended_at IS NULL RETURNING id_token";
     let row = cx.tx.one(sql, &params![cookie_hash, cx.now]).await?;
     Ok(row.map(|row| row.opt_string("id_token")).transpose()?.flatten())
+}
+
+/// All sessions of the account that an issuer calls so; whose they were.
+pub(super) async fn end_of_subject(cx: &mut Cx, issuer: &str, subject: &str) -> Result<Vec<String>, StoreError> {
+    let sql = "UPDATE visits SET ended_at = $3 WHERE ended_at IS NULL
+        AND person IN (SELECT person FROM people WHERE issuer = $1 AND subject = $2) RETURNING person";
+    cx.tx.query(sql, &params![issuer, subject, cx.now]).await?.iter().map(|row| row.string("person")).collect()
+}
+
+pub(super) async fn end_of_sid(cx: &mut Cx, sid: &str) -> Result<Vec<String>, StoreError> {
+    let sql = "UPDATE visits SET ended_at = $2 WHERE sid = $1 AND ended_at IS NULL RETURNING person";
+    cx.tx.query(sql, &params![sid, cx.now]).await?.iter().map(|row| row.string("person")).collect()
 }
 
 /// Which organisation the person looks at from now on, in this session.

@@ -15,7 +15,7 @@ use testkit::{Browser, store_test};
 use url::Url;
 use web::Fields;
 
-use super::{link, safe_return};
+use super::{feed, link, safe_return};
 use crate::tests::Platform;
 use crate::tests::house::{ISSUER, URL};
 use crate::{Cx, MIGRATIONS, PROVIDER};
@@ -39,6 +39,9 @@ struct Script {
     challenge: String,
     now: i64,
     codes_used: Vec<String>,
+    /// Of the feed: id and claims.
+    events: Vec<(String, Value)>,
+    acknowledged: usize,
     asked: Vec<String>,
 }
 
@@ -72,6 +75,15 @@ impl Issuer {
             }
             "/jwks" => (200, json!({"keys": [self.key.public_jwk()]})),
             "/token" => self.token(&mut script, request),
+            "/events/poll" => {
+                let body: Value = serde_json::from_slice(request.body()).unwrap();
+                script.acknowledged = body["ack"].as_array().unwrap().len();
+                let sets: Map<String, Value> = std::mem::take(&mut script.events)
+                    .into_iter()
+                    .map(|(id, claims)| (id, self.key.sign("secevent+jwt", &claims).unwrap().into()))
+                    .collect();
+                (200, json!({"sets": sets}))
+            }
             "/userinfo" => (200, json!({"sub": "ann-1", "name": "Ann Example"})),
             _ => (404, json!({})),
         }
@@ -428,3 +440,68 @@ fn no_address_elsewhere_is_gone_back_to() {
         assert_eq!(safe_return(bad), "/", "{bad:?}");
     }
 }
+
+fn event(id: &str, revoked: &base::event::Revoked, audience: &str) -> (String, Value) {
+    let claims = json!({
+        "iss": ISSUER, "aud": audience, "jti": id, "iat": testkit::clock::START.seconds(),
+        "sub_id": revoked.subject(ISSUER), "events": {revoked.event_type(): {}},
+    });
+    (id.to_owned(), claims)
+}
+
+store_test!(a_session_ends_with_the_account_and_the_session_that_it_came_of, MIGRATIONS, |db: TestDb| async move {
+    let (p, issuer, mut browser) = house(db).await;
+    issuer.set(|script| {
+        script.metadata = Map::from_iter([("registration_list_supported".to_owned(), json!(true))]);
+    });
+    let mut read = Vec::new();
+    for (at, revoked) in ["ann-1", "s-1"].into_iter().enumerate() {
+        let revoked = match at {
+            0 => base::event::Revoked::User(revoked.to_owned()),
+            _ => base::event::Revoked::Session(revoked.to_owned()),
+        };
+        issuer.set(|script| script.claims = Map::from_iter([("sid".to_owned(), json!("s-1"))]));
+        assert!(is_in(&sign_in(&issuer, &mut browser, &format!("mine-{at}")).await));
+        let mut other = browser.another();
+        issuer.set(|script| {
+            script.claims = Map::from_iter([("sid".to_owned(), json!("s-2"))]);
+            script.subject = Some("bob".to_owned());
+        });
+        assert!(is_in(&sign_in(&issuer, &mut other, &format!("other-{at}")).await));
+        issuer.set(|script| script.subject = None);
+        let elsewhere = base::event::Revoked::User("carol".to_owned());
+        issuer.set(|script| {
+            script.events = vec![event("1", &elsewhere, "portal"), event("2", &revoked, "portal")];
+        });
+
+        assert_eq!(feed::ask(&p.management, &mut read).await.unwrap(), feed::Told::Events(2));
+
+        let page = browser.get_once("/applications").await;
+        assert_eq!(page.status, StatusCode::SEE_OTHER, "{revoked:?}: {}", page.body);
+        assert_eq!(other.get_once("/applications").await.status, StatusCode::OK, "{revoked:?}: others stay");
+        feed::ask(&p.management, &mut read).await.unwrap();
+        assert_eq!(issuer.script.lock().unwrap().acknowledged, 2);
+        assert!(read.is_empty());
+    }
+    // What is not for us, or not the issuer's, is no event, and is not acknowledged.
+    let revoked = base::event::Revoked::User("bob".to_owned());
+    issuer.set(|script| script.events = vec![event("3", &revoked, "another")]);
+    assert!(feed::ask(&p.management, &mut read).await.is_err());
+    assert!(read.is_empty());
+    issuer.set(|script| {
+        script.metadata.clear();
+    });
+});
+
+store_test!(who_only_asks_for_the_head_does_not_use_a_link_up, MIGRATIONS, |db: TestDb| async move {
+    let (p, _issuer, mut browser) = house(db).await;
+    let mut cx = Cx::system(&p.management);
+    let url = link::make(&mut cx).await.unwrap();
+    cx.commit().await.unwrap();
+    let path = url.strip_prefix(URL).unwrap();
+
+    let head = crate::tests::request(::http::Method::HEAD, path, None, None);
+    assert_eq!(crate::tests::exchange(p.public(), head).await.status, StatusCode::CONFLICT);
+
+    assert!(is_in(&browser.get_once(path).await));
+});

@@ -117,7 +117,11 @@ impl Management {
 
     /// What goes on beside the listeners until the process ends: registrations that wait, exports.
     pub async fn work(self: Arc<Self>) {
-        tokio::join!(usage::push::run(&self), applications::work(self.clone()), session::follow(self.clone()));
+        tokio::join!(
+            usage::push::run(&self),
+            applications::work(self.clone()),
+            Box::pin(session::follow(self.clone()))
+        );
     }
 
     /// What has to be done each minute.

@@ -152,10 +152,12 @@ async fn compare(ops: u16, token: &str) {
     let truth: BTreeSet<String> =
         GATEWAYS.iter().flat_map(|name| (1..=RECORDS).map(move |number| format!("{name}-{number}"))).collect();
     let mut ledger = Vec::new();
+    let mut next = "/management/v1/usage/events?limit=2000".to_owned();
     loop {
-        let after = ledger.len();
-        let url = format!("http://127.0.0.1:{ops}/management/v1/usage/events?cursor={after}&limit=2000");
-        let page = body(&get(&url, Some(token)).await);
+        let answer = get(&format!("http://127.0.0.1:{ops}{next}"), Some(token)).await;
+        let link = answer.headers()["link"].to_str().unwrap();
+        next = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
+        let page = body(&answer);
         let page = page.as_array().unwrap();
         if page.is_empty() {
             break;

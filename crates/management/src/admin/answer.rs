@@ -30,8 +30,7 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 impl Sent {
     /// All that is wrong is told at once, each fault with its pointer.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Refused> {
-        let value: Value = serde_json::from_slice(&self.0)
-            .map_err(|error| Refused::BadRequest(format!("the body is not the JSON that is expected: {error}")))?;
+        let value: Value = serde_json::from_slice(&self.0).map_err(not_json)?;
         Resource::new("Body", "body", value).read::<T>().map_err(|faults| {
             let pointer = |text: &str| text.strip_prefix("/spec").unwrap_or(text).to_owned();
             let errors =
@@ -40,9 +39,18 @@ impl Sent {
         })
     }
 
+    /// For what programs of ours send often; the first fault ends it.
+    pub fn quickly<T: DeserializeOwned>(&self) -> Result<T, Refused> {
+        serde_json::from_slice(&self.0).map_err(not_json)
+    }
+
     pub fn or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Refused> {
         if self.0.is_empty() { Ok(T::default()) } else { self.read() }
     }
+}
+
+fn not_json(error: serde_json::Error) -> Refused {
+    Refused::BadRequest(format!("the body is not the JSON that is expected: {error}"))
 }
 
 /// The query, whose faults are problems too.
@@ -52,57 +60,132 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let query = parts.uri.query().unwrap_or_default();
-        serde_urlencoded::from_str(query)
-            .map(Self)
-            .map_err(|error| Refused::BadRequest(format!("the query is not what is expected: {error}")))
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
-/// Which page of a list.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Paging {
-    pub limit: Option<usize>,
-    pub cursor: Option<String>,
+fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Refused> {
+    serde_urlencoded::from_str(query)
+        .map_err(|error| Refused::BadRequest(format!("the query is not what is expected: {error}")))
 }
 
-impl Paging {
+/// Of a list of which nothing but a page can be asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct All {}
+
+/// Which of a list is asked for, and which page of it, which has at most `MOST` items. Whoever follows `next` sees all
+/// that was there when they began, each once: a cursor holds the key of the last item, never a number of items.
+pub(crate) struct Listed<T = All, const MOST: usize = 500> {
+    pub which: T,
+    limit: usize,
+    cursor: Option<String>,
+    uri: Uri,
+}
+
+impl<T: DeserializeOwned, const MOST: usize, S: Send + Sync> FromRequestParts<S> for Listed<T, MOST> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let Ok(OriginalUri(uri)) = OriginalUri::from_request_parts(parts, state).await;
+        let pairs: Vec<(String, String)> = read_query(uri.query().unwrap_or_default())?;
+        let (mut limit, mut cursor, mut rest) = (None, None, Vec::new());
+        for (name, value) in pairs {
+            let place = match name.as_str() {
+                "limit" => &mut limit,
+                "cursor" => &mut cursor,
+                _ => {
+                    rest.push((name, value));
+                    continue;
+                }
+            };
+            if place.replace(value).is_some() {
+                return Err(Refused::BadRequest(format!("`{name}` stands once")));
+            }
+        }
+        let which = read_query(&serde_urlencoded::to_string(&rest).unwrap_or_default())?;
+        let limit = match limit {
+            None => MOST / 10,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=MOST).contains(limit))
+                .ok_or_else(|| Refused::BadRequest(format!("`limit` is a number from 1 to {MOST}")))?,
+        };
+        Ok(Self { which, limit, cursor, uri })
+    }
+}
+
+impl<T, const MOST: usize> Listed<T, MOST> {
+    /// How many to look for: one more than is shown says that there is a next page.
+    pub fn many(&self) -> i64 {
+        i64::try_from(self.limit.saturating_add(1)).unwrap_or(i64::MAX)
+    }
+
+    /// The key of the last item of the page before.
+    pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, Refused> {
+        self.cursor.as_deref().map(opened).transpose()
+    }
+
     pub fn limit(&self) -> usize {
-        self.limit.unwrap_or(50).clamp(1, 500)
+        self.limit
     }
 
-    /// Where the page before ended, as it was given to [`page`].
-    pub fn after<T: DeserializeOwned>(&self) -> Result<Option<T>, Refused> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        let value = base64url_decode(cursor).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        value
-            .map(Some)
-            .ok_or_else(|| Refused::BadRequest("this cursor was not given out here; begin without one".to_owned()))
+    /// What was found behind [`after`](Self::after), as a page.
+    pub fn page<I, K: Serialize>(&self, found: &[I], view: impl Fn(&I) -> Value, key: impl Fn(&I) -> K) -> Response {
+        let (shown, next) = self.cut(found, key);
+        self.whole_page(shown, view, next)
+    }
+
+    /// All of these, and where the next page begins.
+    pub fn whole_page<I>(&self, shown: &[I], view: impl Fn(&I) -> Value, next: Option<impl Serialize>) -> Response {
+        let items: Vec<Value> = shown.iter().map(view).collect();
+        let mut response = ok(&json!({"items": items, "next": next.as_ref().map(cursor)}));
+        if let Some(next) = &next {
+            self.link(&mut response, next);
+        }
+        response
+    }
+
+    /// A page of a list that was read whole: it is short by its nature.
+    pub fn page_of<I, K: Serialize + DeserializeOwned + Ord>(
+        &self,
+        mut all: Vec<I>,
+        view: impl Fn(&I) -> Value,
+        key: impl Fn(&I) -> K,
+    ) -> Result<Response, Refused> {
+        let after: Option<K> = self.after()?;
+        all.retain(|item| after.as_ref().is_none_or(|after| key(item) > *after));
+        all.sort_by_key(&key);
+        Ok(self.page(&all, view, key))
+    }
+
+    /// As many as are shown, of what was found; and the key of the last one, where there is more.
+    pub fn cut<'a, I, K>(&self, found: &'a [I], key: impl Fn(&I) -> K) -> (&'a [I], Option<K>) {
+        let shown = found.get(..self.limit).unwrap_or(found);
+        (shown, shown.last().filter(|_| found.len() > self.limit).map(key))
+    }
+
+    /// RFC 8288 §3, relative to the address that was asked.
+    pub fn link(&self, response: &mut Response, next: &impl Serialize) {
+        let kept = self.uri.query().unwrap_or_default().split('&');
+        let kept = kept.filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        let query: String = kept.flat_map(|pair| [pair, "&"]).collect();
+        let link = format!("<{}?{query}cursor={}>; rel=\"next\"", self.uri.path(), cursor(next));
+        if let Ok(link) = HeaderValue::try_from(link) {
+            response.headers_mut().insert(header::LINK, link);
+        }
     }
 }
 
-/// A page: its items, and where the next one begins if there is more. Whoever follows `next` sees all that was there
-/// when they began, each once: a cursor holds the key of the last item, never a number of items.
-pub(crate) fn page<T: Serialize>(
-    OriginalUri(uri): &OriginalUri,
-    items: &[T],
-    next: Option<impl Serialize>,
-) -> Response {
-    let next = next.and_then(|next| serde_json::to_vec(&next).ok()).map(|bytes| base64url(&bytes));
-    let mut response = ok(&json!({"items": items, "next": next}));
-    if let Some(link) = next.and_then(|next| HeaderValue::try_from(link(uri, &next)).ok()) {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    response
+/// Opaque: what is in it is ours to change.
+pub(crate) fn cursor(key: &impl Serialize) -> String {
+    base64url(&serde_json::to_vec(key).unwrap_or_default())
 }
 
-/// RFC 8288 §3, relative to the address that was asked.
-fn link(uri: &Uri, cursor: &str) -> String {
-    let kept =
-        uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
-    let query: Vec<&str> = kept.collect();
-    let query = if query.is_empty() { String::new() } else { format!("{}&", query.join("&")) };
-    format!("<{}?{query}cursor={cursor}>; rel=\"next\"", uri.path())
+pub(crate) fn opened<K: DeserializeOwned>(cursor: &str) -> Result<K, Refused> {
+    let value = base64url_decode(cursor).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    value.ok_or_else(|| Refused::BadRequest("this cursor was not given out here; begin without one".to_owned()))
 }
 
 pub(crate) fn ok(value: &impl Serialize) -> Response {

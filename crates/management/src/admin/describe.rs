@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::shape::{about, list, named, object, or_null, text};
 use super::{described, ok};
 use crate::SharedManagement;
 use crate::actor::{Right, Share};
@@ -25,15 +26,18 @@ pub(crate) struct Operation {
     pub id: &'static str,
     pub tag: &'static str,
     pub needs: Needs,
-    summary: &'static str,
-    query: Vec<(&'static str, &'static str)>,
-    body: Option<Value>,
+    /// Whether it answers pages of a list.
+    pub is_list: bool,
     /// A body that is not refused for what it says; what the tests send.
     pub example: Value,
-    answer: Option<Value>,
+    summary: &'static str,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    /// By media type.
+    answers: Vec<(&'static str, Value)>,
+    statuses: Vec<(&'static str, &'static str)>,
     /// Of the answer.
-    status: &'static str,
-    is_list: bool,
+    headers: Vec<(&'static str, &'static str)>,
 }
 
 impl Operation {
@@ -44,14 +48,31 @@ impl Operation {
             id,
             tag,
             needs,
-            summary: "",
-            query: Vec::new(),
-            body: None,
-            example: json!({}),
-            answer: None,
-            status: "200",
             is_list: false,
+            example: json!({}),
+            summary: "",
+            parameters: Vec::new(),
+            body: None,
+            answers: Vec::new(),
+            statuses: vec![("200", "Done")],
+            headers: vec![("X-Request-Id", "What this request is called in logs, and in the audit log")],
         }
+    }
+
+    pub fn get(path: &'static str, id: &'static str, tag: &'static str, needs: Needs) -> Self {
+        Self::new(Method::GET, path, id, tag, needs)
+    }
+
+    pub fn post(path: &'static str, id: &'static str, tag: &'static str, needs: Needs) -> Self {
+        Self::new(Method::POST, path, id, tag, needs)
+    }
+
+    pub fn put(path: &'static str, id: &'static str, tag: &'static str, needs: Needs) -> Self {
+        Self::new(Method::PUT, path, id, tag, needs)
+    }
+
+    pub fn delete(path: &'static str, id: &'static str, tag: &'static str, needs: Needs) -> Self {
+        Self::new(Method::DELETE, path, id, tag, needs)
     }
 
     #[must_use]
@@ -61,8 +82,18 @@ impl Operation {
     }
 
     #[must_use]
-    pub fn query(mut self, name: &'static str, what: &'static str) -> Self {
-        self.query.push((name, what));
+    pub fn query(self, name: &'static str, schema: Value, what: &'static str) -> Self {
+        self.parameter("query", name, schema, what)
+    }
+
+    /// A field of the request.
+    #[must_use]
+    pub fn field(self, name: &'static str, schema: Value, what: &'static str) -> Self {
+        self.parameter("header", name, schema, what)
+    }
+
+    fn parameter(mut self, place: &'static str, name: &'static str, schema: Value, what: &'static str) -> Self {
+        self.parameters.push(json!({"name": name, "in": place, "description": what, "schema": schema}));
         self
     }
 
@@ -81,65 +112,71 @@ impl Operation {
 
     /// The JSON Schema of what is answered.
     #[must_use]
-    pub fn answer(mut self, schema: Value) -> Self {
-        self.answer = Some(schema);
+    pub fn answer(self, schema: Value) -> Self {
+        self.answer_as("application/json", schema)
+    }
+
+    #[must_use]
+    pub fn answer_as(mut self, media: &'static str, schema: Value) -> Self {
+        self.answers.push((media, schema));
         self
     }
 
     /// Answers 201 with `Location`.
     #[must_use]
     pub fn creates(mut self) -> Self {
-        self.status = "201";
+        self.statuses = vec![("201", "Made")];
+        self.headers.push(("Location", "Where it is"));
         self
     }
 
     /// Answers 204.
     #[must_use]
     pub fn empty(mut self) -> Self {
-        (self.status, self.answer) = ("204", None);
+        self.statuses = vec![("204", "Done; there is nothing to say")];
+        self
+    }
+
+    /// Answers 202 where something is still to be done.
+    #[must_use]
+    pub fn later(mut self) -> Self {
+        self.statuses.push(("202", "Taken; it goes on"));
+        self
+    }
+
+    /// The answer has a tag, for `If-Match`.
+    #[must_use]
+    pub fn tagged(mut self) -> Self {
+        self.headers.push(("ETag", "The revision, for `If-Match`"));
         self
     }
 
     /// Answers a page of these.
     #[must_use]
-    pub fn pages(mut self, item: Value) -> Self {
+    pub fn pages(self, item: Value) -> Self {
+        let next = about(or_null(text()), "The cursor of the next page");
+        self.answer(object([("items", list(item)), ("next", next)])).paged(500)
+    }
+
+    /// Answers a part of a list: with so many items at most, as many as a tenth of that by default.
+    #[must_use]
+    pub fn paged(mut self, most: usize) -> Self {
         self.is_list = true;
-        self.answer = Some(json!({"type": "object", "required": ["items", "next"], "properties": {
-            "items": {"type": "array", "items": item},
-            "next": {"type": ["string", "null"], "description": "The cursor of the next page"}}}));
-        self.query("limit", "Items on a page, 1 to 500; default 50").query("cursor", "`next` of the page before")
+        self.headers.push(("Link", "`rel=next`, if there is more (RFC 8288)"));
+        let limit = json!({"type": "integer", "minimum": 1, "maximum": most, "default": most / 10});
+        self.query("limit", limit, "Items on a page").query("cursor", text(), "Where the page before ended; it says so")
     }
 
     fn describe(&self) -> Value {
         let mut parameters: Vec<Value> = Vec::new();
         for name in self.path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-            parameters.push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+            let schema = json!({"type": "string", "minLength": 1});
+            parameters.push(json!({"name": name, "in": "path", "required": true, "schema": schema}));
         }
-        for (name, what) in &self.query {
-            let kind =
-                if *name == "limit" { json!({"type": "integer", "minimum": 1}) } else { json!({"type": "string"}) };
-            parameters.push(json!({"name": name, "in": "query", "description": what, "schema": kind}));
-        }
+        parameters.extend(self.parameters.iter().cloned());
         if self.method == Method::POST {
             parameters.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
         }
-        let problem = |what: &str| json!({"description": what, "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}});
-        let mut headers = json!({"X-Request-Id": {"schema": {"type": "string"}}});
-        if let (true, Some(headers)) = (self.is_list, headers.as_object_mut()) {
-            headers.insert(
-                "Link".to_owned(),
-                json!({"description": "`rel=next`, if there is more", "schema": {"type": "string"}}),
-            );
-        }
-        let mut success = json!({"description": "Done", "headers": headers});
-        if let (Some(schema), Some(success)) = (&self.answer, success.as_object_mut()) {
-            success.insert("content".to_owned(), json!({"application/json": {"schema": schema}}));
-        }
-        let mut responses = Map::new();
-        responses.insert(self.status.to_owned(), success);
-        responses.insert("401".to_owned(), problem("A credential is needed"));
-        responses.insert("403".to_owned(), problem("The credential has not the right to do this"));
-        responses.insert("default".to_owned(), problem("What went wrong (RFC 9457)"));
         let mut operation = json!({
             "operationId": self.id,
             "tags": [self.tag],
@@ -147,15 +184,42 @@ impl Operation {
             "description": format!("{}.\n\nNeeds: {}.", self.summary, self.needs_in_words()),
             "parameters": parameters,
             "security": [{"person": ["management"]}, {"operator": []}],
-            "responses": responses,
+            "responses": self.responses(),
         });
         if let (Some(schema), Some(operation)) = (&self.body, operation.as_object_mut()) {
-            operation.insert(
-                "requestBody".to_owned(),
-                json!({"required": true, "content": {"application/json": {"schema": schema}}}),
-            );
+            // What asks for nothing may be left out.
+            let required = schema.get("required").is_some();
+            let content = json!({"application/json": {"schema": schema}});
+            operation.insert("requestBody".to_owned(), json!({"required": required, "content": content}));
         }
         operation
+    }
+
+    fn responses(&self) -> Map<String, Value> {
+        let headers: Map<String, Value> = self
+            .headers
+            .iter()
+            .map(|(name, what)| ((*name).to_owned(), json!({"description": what, "schema": text()})))
+            .collect();
+        let content: Map<String, Value> =
+            self.answers.iter().map(|(media, schema)| ((*media).to_owned(), json!({"schema": schema}))).collect();
+        let success = |what: &str| match content.is_empty() {
+            true => json!({"description": what, "headers": headers}),
+            false => json!({"description": what, "headers": headers, "content": content}),
+        };
+        let problem = |what: &str| json!({"description": what, "content": {"application/problem+json": {"schema": named("Problem")}}});
+        let mut responses: Map<String, Value> =
+            self.statuses.iter().map(|(status, what)| ((*status).to_owned(), success(what))).collect();
+        responses.insert("401".to_owned(), problem("A credential is needed"));
+        responses.insert("403".to_owned(), problem("The credential has not the right to do this"));
+        responses.insert("default".to_owned(), problem("What went wrong (RFC 9457)"));
+        responses
+    }
+
+    /// The schema of its answer as JSON, for the tests.
+    #[cfg(test)]
+    pub fn schema(&self) -> Option<&Value> {
+        self.answers.iter().find(|(media, _)| media.ends_with("json")).map(|(_, schema)| schema)
     }
 
     fn needs_in_words(&self) -> &'static str {
@@ -187,7 +251,7 @@ pub(super) fn document(url: &str, issuer: &str) -> Value {
             path.insert(operation.method.as_str().to_ascii_lowercase(), operation.describe());
         }
     }
-    let tags: Vec<Value> = tags.into_iter().map(|name| json!({"name": name, "description": about(name)})).collect();
+    let tags: Vec<Value> = tags.into_iter().map(|name| json!({"name": name, "description": about_tag(name)})).collect();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -195,6 +259,7 @@ pub(super) fn document(url: &str, issuer: &str) -> Value {
             "version": "1",
             "description": "APIs, plans, subscriptions, organisations and usage. Times are milliseconds since the epoch. \
                 A POST with an `Idempotency-Key` has its effect once within 24 hours.",
+            "contact": {"name": "Cardea", "url": "https://cardea.dev"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": url}],
@@ -205,7 +270,7 @@ pub(super) fn document(url: &str, issuer: &str) -> Value {
             "parameters": {"IdempotencyKey": {
                 "name": "Idempotency-Key", "in": "header", "required": false,
                 "description": "1 to 255 visible characters. A repeat gets the answer of the first; another request with the same key is refused (422), one while the first is under way too (409).",
-                "schema": {"type": "string", "maxLength": 255}}},
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"}}},
             "securitySchemes": {
                 "person": {
                     "type": "openIdConnect",
@@ -221,7 +286,7 @@ pub(super) fn document(url: &str, issuer: &str) -> Value {
     })
 }
 
-fn about(tag: &str) -> &'static str {
+fn about_tag(tag: &str) -> &'static str {
     match tag {
         "apis" => "APIs, their revisions, and import of OpenAPI documents",
         "publication" => "What gateways are given",
@@ -237,7 +302,8 @@ fn about(tag: &str) -> &'static str {
     }
 }
 
-fn schemas() -> Value {
+/// Those of resources, which the compiler of gateways reads, and those of the slices.
+pub(super) fn schemas() -> Value {
     let mut schemas = Map::new();
     for (kind, mut schema) in catalog::schemas() {
         if !["Api", "Plan"].contains(&kind) {
@@ -250,44 +316,8 @@ fn schemas() -> Value {
             schemas.insert(name.clone(), moved(definition.clone()));
         }
     }
-    for (name, schema) in [
-        ("Problem", problem()),
-        (
-            "Resource",
-            json!({"type": "object", "required": ["kind", "name", "spec"], "properties": {
-            "kind": {"type": "string"}, "name": {"type": "string"}, "spec": {"type": "object"}}}),
-        ),
-        (
-            "Api",
-            json!({"type": "object", "required": ["name", "revision", "head", "spec"], "properties": {
-            "name": {"type": "string"},
-            "revision": {"type": "integer", "description": "The one that `spec` is of"},
-            "head": {"type": "integer", "description": "The newest revision"},
-            "published": {"type": ["integer", "null"], "description": "The revision that gateways are given"},
-            "spec": {"$ref": "#/components/schemas/ApiSpec"},
-            "createdAt": {"type": "integer"}, "changedAt": {"type": "integer"}}}),
-        ),
-        (
-            "Revision",
-            json!({"type": "object", "required": ["api", "revision", "at", "actor"], "properties": {
-            "api": {"type": "string"}, "revision": {"type": "integer"}, "at": {"type": "integer"},
-            "actor": {"type": "string"}, "note": {"type": "string"},
-            "spec": {"$ref": "#/components/schemas/ApiSpec"},
-            "resources": {"type": "array", "items": {"$ref": "#/components/schemas/Resource"}},
-            "openapi": {"type": ["object", "null"]}}}),
-        ),
-    ] {
-        schemas.insert(name.to_owned(), schema);
-    }
+    schemas.extend(super::shapes().into_iter().map(|(name, schema)| (name.to_owned(), schema)));
     Value::Object(schemas)
-}
-
-fn problem() -> Value {
-    json!({"type": "object", "required": ["type", "title", "status"], "properties": {
-        "type": {"type": "string", "format": "uri"}, "title": {"type": "string"}, "status": {"type": "integer"},
-        "detail": {"type": "string"}, "request_id": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object", "required": ["pointer", "detail"], "properties": {
-            "pointer": {"type": "string"}, "detail": {"type": "string"}}}}}})
 }
 
 /// References lead to the components.

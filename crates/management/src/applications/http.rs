@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{Path, Query};
-use axum::response::{IntoResponse, Response};
+use axum::extract::Path;
+use axum::response::Response;
 use axum::routing::{get, post};
-use bytes::Bytes;
-use http::{StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Application, Filter, State, Wanted};
 use crate::Cx;
 use crate::actor::{Right, Share};
+use crate::admin::{Listed, Sent, created, ok};
 use crate::error::Refused;
 use crate::router::{Guard, Route};
 
@@ -39,63 +37,54 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Question {
     state: Option<String>,
-    cursor: Option<String>,
-    limit: Option<u32>,
 }
 
-async fn list_applications(cx: Cx, Query(question): Query<Question>) -> Result<Response, Refused> {
+async fn list_applications(cx: Cx, asked: Listed<Question>) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
-    page(cx, None, question).await
+    page(cx, None, asked).await
 }
 
 async fn list_applications_of(
     cx: Cx,
     Path(organisation): Path<String>,
-    Query(question): Query<Question>,
+    asked: Listed<Question>,
 ) -> Result<Response, Refused> {
     cx.need_for(&organisation, Share::See)?;
-    page(cx, Some(organisation), question).await
+    page(cx, Some(organisation), asked).await
 }
 
-async fn page(mut cx: Cx, organisation: Option<String>, question: Question) -> Result<Response, Refused> {
-    let state = match question.state.as_deref() {
+async fn page(mut cx: Cx, organisation: Option<String>, asked: Listed<Question>) -> Result<Response, Refused> {
+    let state = match asked.which.state.as_deref() {
         None => None,
         Some(word) => Some(State::parse(word).ok_or_else(|| {
             Refused::BadRequest("`state` is intended, registered, failed, deleting or deleted".to_owned())
         })?),
     };
-    let limit = question.limit.unwrap_or(50).clamp(1, 500);
-    let filter = Filter { organisation, state, after: question.cursor };
-    let found = super::list(&mut cx, &filter, limit.into()).await?;
-    let full = u32::try_from(found.len()).is_ok_and(|many| many == limit);
-    let next = found.last().filter(|_| full).map(|last| last.id.clone());
-    let items: Vec<Value> = found.iter().map(view).collect();
-    Ok(shown(StatusCode::OK, &json!({"items": items, "next": next})))
+    let filter = Filter { organisation, state, after: asked.after()? };
+    let found = super::list(&mut cx, &filter, asked.many()).await?;
+    Ok(asked.page(&found, view, |application| application.id.clone()))
 }
 
-async fn create_application(mut cx: Cx, Path(organisation): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn create_application(mut cx: Cx, Path(organisation): Path<String>, sent: Sent) -> Result<Response, Refused> {
     cx.need_for(&organisation, Share::Develop)?;
-    let wanted: Wanted = read(&body)?;
+    let wanted: Wanted = sent.read()?;
     let made = super::create(&mut cx, &organisation, &wanted).await?;
-    let mut response = after(cx, made, StatusCode::CREATED).await?;
-    let location = format!("/management/v1/applications/{}", response.1);
-    if let Ok(location) = location.parse() {
-        response.0.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response.0)
+    let made = after(cx, made).await?;
+    Ok(created(&format!("/management/v1/applications/{}", made.id), &view(&made)))
 }
 
 async fn show_application(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {
-    Ok(shown(StatusCode::OK, &view(&super::see(&mut cx, &id).await?)))
+    Ok(ok(&view(&super::see(&mut cx, &id).await?)))
 }
 
-async fn update_application(mut cx: Cx, Path(id): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn update_application(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
     super::see(&mut cx, &id).await?;
-    let wanted: Wanted = read(&body)?;
+    let wanted: Wanted = sent.read()?;
     let changed = super::update(&mut cx, &id, &wanted).await?;
-    Ok(after(cx, changed, StatusCode::OK).await?.0)
+    Ok(ok(&view(&after(cx, changed).await?)))
 }
 
 async fn delete_application(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {
@@ -104,8 +93,11 @@ async fn delete_application(mut cx: Cx, Path(id): Path<String>) -> Result<Respon
     cx.commit().await?;
     let found = super::go_on(&management, &id).await?;
     let state = found.map_or("deleted", |found| found.state.as_str());
-    let status = if state == "deleted" { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(shown(status, &json!({"id": id, "state": state})))
+    let mut response = ok(&json!({"id": id, "state": state}));
+    if state != "deleted" {
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(response)
 }
 
 /// The client's id and secret: told once.
@@ -115,7 +107,7 @@ async fn take_credentials(mut cx: Cx, Path(id): Path<String>) -> Result<Response
         Refused::Conflict("there is no secret that has not been shown; exchange it for another".to_owned())
     })?;
     cx.commit().await?;
-    Ok(shown(StatusCode::OK, &json!({"clientId": taken.client, "clientSecret": taken.secret.expose()})))
+    Ok(ok(&json!({"clientId": taken.client, "clientSecret": taken.secret.expose()})))
 }
 
 #[derive(Default, Deserialize)]
@@ -125,16 +117,16 @@ struct Rotation {
     overlap: Option<u64>,
 }
 
-async fn rotate_secret(mut cx: Cx, Path(id): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn rotate_secret(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
     super::see(&mut cx, &id).await?;
-    let asked: Rotation = if body.is_empty() { Rotation::default() } else { read(&body)? };
+    let asked: Rotation = sent.or_default()?;
     let changed = super::rotate(&mut cx, &id, asked.overlap.map(Duration::from_secs)).await?;
-    Ok(after(cx, changed, StatusCode::OK).await?.0)
+    Ok(ok(&view(&after(cx, changed).await?)))
 }
 
 async fn retry_application(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {
     let changed = super::retry(&mut cx, &id).await?;
-    Ok(after(cx, changed, StatusCode::OK).await?.0)
+    Ok(ok(&view(&after(cx, changed).await?)))
 }
 
 #[derive(Default, Deserialize)]
@@ -144,22 +136,21 @@ struct Comparison {
     repair: bool,
 }
 
-async fn reconcile_clients(cx: Cx, body: Bytes) -> Result<Response, Refused> {
+async fn reconcile_clients(cx: Cx, sent: Sent) -> Result<Response, Refused> {
     cx.need(Right::Administer)?;
-    let asked: Comparison = if body.is_empty() { Comparison::default() } else { read(&body)? };
+    let asked: Comparison = sent.or_default()?;
     let report = super::reconcile(&cx, asked.repair).await?;
     if asked.repair {
         super::reconcile::finish(&cx.management).await?;
     }
-    Ok(shown(StatusCode::OK, &json!(report)))
+    Ok(ok(&json!(report)))
 }
 
 /// Commits what is wanted, and waits a moment for the identity system.
-async fn after(cx: Cx, wanted: Application, status: StatusCode) -> Result<(Response, String), Refused> {
+async fn after(cx: Cx, wanted: Application) -> Result<Application, Refused> {
     let management = cx.management.clone();
     cx.commit().await?;
-    let found = super::go_on(&management, &wanted.id).await?.unwrap_or(wanted);
-    Ok((shown(status, &view(&found)), found.id))
+    Ok(super::go_on(&management, &wanted.id).await?.unwrap_or(wanted))
 }
 
 /// As the interface shows it.
@@ -181,13 +172,4 @@ pub fn view(application: &Application) -> Value {
         "createdBy": application.created_by,
         "changedAt": application.changed_at,
     })
-}
-
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refused::BadRequest(format!("the body is not the JSON that is expected: {error}")))
-}
-
-fn shown(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
 }

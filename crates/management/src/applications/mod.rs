@@ -8,6 +8,7 @@
 //! - [`settle`] brings the identity system to what is wanted, step by step; [`registrar`] speaks to it.
 //! - A secret is sealed until it has been shown, which happens once.
 
+mod describe;
 mod http;
 mod reconcile;
 mod registrar;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+pub(crate) use self::describe::{operations, shapes};
 pub use self::http::{routes, view};
 pub use self::reconcile::{Finding, Report, reconcile};
 pub use self::registrar::Registrar;

@@ -12,6 +12,7 @@
 
 mod close;
 mod csv;
+mod describe;
 mod draft;
 mod http;
 mod issue;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 
 pub use self::close::{Due, close_due, due};
 pub use self::csv::{calls_csv, calls_csv_head, calls_csv_rows, invoice_csv};
+pub(crate) use self::describe::{operations, shapes};
 pub use self::draft::statement;
 pub use self::http::routes;
 pub use self::issue::{issue, issue_all};
@@ -91,6 +93,8 @@ pub struct Statement {
 }
 
 impl Kind {
+    pub const ALL: [Self; 3] = [Self::Monthly, Self::Usage, Self::Correction];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Monthly => "monthly",
@@ -100,7 +104,7 @@ impl Kind {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Monthly, Self::Usage, Self::Correction].into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

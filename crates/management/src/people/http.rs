@@ -1,18 +1,17 @@
 //! `/management/v1/me`, `…/people`, `…/organisations` with their members and invitations.
 
-use axum::Json;
-use axum::extract::{Path, Query};
-use axum::response::{IntoResponse, Response};
+use std::cmp::Reverse;
+
+use axum::extract::Path;
+use axum::response::Response;
 use axum::routing::{delete, get, post, put};
-use bytes::Bytes;
-use http::{StatusCode, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Human, Invitation, Member, Organisation};
 use crate::Cx;
 use crate::actor::{Actor, Right, Role};
+use crate::admin::{Listed, Sent, created, done, ok};
 use crate::error::Refused;
 use crate::router::{Guard, Route};
 
@@ -42,28 +41,9 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default)]
-    cursor: String,
-    limit: Option<u32>,
-}
-
-impl Page {
-    fn limit(&self) -> u32 {
-        self.limit.unwrap_or(50).clamp(1, 500)
-    }
-
-    fn answer(&self, items: Vec<Value>, last: Option<&str>) -> Response {
-        let full = u32::try_from(items.len()).is_ok_and(|many| many == self.limit());
-        let next = last.filter(|_| full);
-        shown(StatusCode::OK, &json!({"items": items, "next": next}))
-    }
-}
-
 async fn show_me(mut cx: Cx) -> Result<Response, Refused> {
     let Actor::Person(person) = cx.actor.clone() else {
-        return Ok(shown(StatusCode::OK, &json!({"actor": cx.actor.to_string(), "memberships": []})));
+        return Ok(ok(&json!({"actor": cx.actor.to_string(), "memberships": []})));
     };
     let human = super::human(&mut cx, &person.id).await?;
     let memberships: Vec<Value> = person
@@ -73,26 +53,25 @@ async fn show_me(mut cx: Cx) -> Result<Response, Refused> {
         .collect();
     let email = human.and_then(|human| human.email);
     let me = json!({"actor": cx.actor.to_string(), "id": person.id, "name": person.name, "email": email, "memberships": memberships});
-    Ok(shown(StatusCode::OK, &me))
+    Ok(ok(&me))
 }
 
-async fn list_people(mut cx: Cx, Query(page): Query<Page>) -> Result<Response, Refused> {
+async fn list_people(mut cx: Cx, asked: Listed) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
-    let found = super::list_people(&mut cx, &page.cursor, page.limit().into()).await?;
-    let last = found.last().map(|human| human.id.clone());
-    Ok(page.answer(found.iter().map(of_human).collect(), last.as_deref()))
+    let after: String = asked.after()?.unwrap_or_default();
+    let found = super::list_people(&mut cx, &after, asked.many()).await?;
+    Ok(asked.page(&found, of_human, |human| human.id.clone()))
 }
 
 /// All of them for the provider's people, their own for others.
-async fn list_organisations(mut cx: Cx, Query(page): Query<Page>) -> Result<Response, Refused> {
-    let limit = page.limit().into();
+async fn list_organisations(mut cx: Cx, asked: Listed) -> Result<Response, Refused> {
+    let after: String = asked.after()?.unwrap_or_default();
     let found = match cx.actor.clone() {
-        actor if actor.may(Right::Read) => super::list_organisations(&mut cx, &page.cursor, limit).await?,
-        Actor::Person(person) => super::organisations_of(&mut cx, &person.id, &page.cursor, limit).await?,
+        actor if actor.may(Right::Read) => super::list_organisations(&mut cx, &after, asked.many()).await?,
+        Actor::Person(person) => super::organisations_of(&mut cx, &person.id, &after, asked.many()).await?,
         _ => return Err(Refused::NoRight),
     };
-    let last = found.last().map(|organisation| organisation.id.clone());
-    Ok(page.answer(found.iter().map(of_organisation).collect(), last.as_deref()))
+    Ok(asked.page(&found, of_organisation, |organisation| organisation.id.clone()))
 }
 
 #[derive(Deserialize)]
@@ -102,22 +81,17 @@ struct NewOrganisation {
     id: Option<String>,
 }
 
-async fn create_organisation(mut cx: Cx, body: Bytes) -> Result<Response, Refused> {
-    let new: NewOrganisation = read(&body)?;
+async fn create_organisation(mut cx: Cx, sent: Sent) -> Result<Response, Refused> {
+    let new: NewOrganisation = sent.read()?;
     let made = super::found(&mut cx, &new.name, new.id.as_deref()).await?;
     cx.commit().await?;
-    let location = format!("/management/v1/organisations/{}", made.id);
-    let mut response = shown(StatusCode::CREATED, &of_organisation(&made));
-    if let Ok(location) = location.parse() {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    Ok(created(&format!("/management/v1/organisations/{}", made.id), &of_organisation(&made)))
 }
 
 async fn show_organisation(mut cx: Cx, Path(organisation): Path<String>) -> Result<Response, Refused> {
     super::may_see(&cx, &organisation)?;
     let found = super::organisation(&mut cx, &organisation).await?.ok_or(Refused::NotFound("such organisation"))?;
-    Ok(shown(StatusCode::OK, &of_organisation(&found)))
+    Ok(ok(&of_organisation(&found)))
 }
 
 #[derive(Deserialize)]
@@ -126,20 +100,19 @@ struct NewName {
     name: String,
 }
 
-async fn rename_organisation(mut cx: Cx, Path(organisation): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn rename_organisation(mut cx: Cx, Path(organisation): Path<String>, sent: Sent) -> Result<Response, Refused> {
     super::may_change_members(&cx, &organisation)?;
-    let new: NewName = read(&body)?;
+    let new: NewName = sent.read()?;
     super::rename(&mut cx, &organisation, &new.name).await?;
     let found = super::organisation(&mut cx, &organisation).await?.ok_or(Refused::NotFound("such organisation"))?;
     cx.commit().await?;
-    Ok(shown(StatusCode::OK, &of_organisation(&found)))
+    Ok(ok(&of_organisation(&found)))
 }
 
-async fn list_members(mut cx: Cx, Path(organisation): Path<String>) -> Result<Response, Refused> {
+async fn list_members(mut cx: Cx, Path(organisation): Path<String>, asked: Listed) -> Result<Response, Refused> {
     super::may_see(&cx, &organisation)?;
     let found = super::members(&mut cx, &organisation).await?;
-    let items: Vec<Value> = found.iter().map(of_member).collect();
-    Ok(shown(StatusCode::OK, &json!({"items": items, "next": null})))
+    asked.page_of(found, of_member, |member| (member.since, member.person.clone()))
 }
 
 #[derive(Deserialize)]
@@ -151,27 +124,26 @@ struct NewRole {
 async fn set_member(
     mut cx: Cx,
     Path((organisation, person)): Path<(String, String)>,
-    body: Bytes,
+    sent: Sent,
 ) -> Result<Response, Refused> {
     super::may_change_members(&cx, &organisation)?;
-    let new: NewRole = read(&body)?;
+    let new: NewRole = sent.read()?;
     let role = role(&new.role)?;
     super::set_role(&mut cx, &organisation, &person, role).await?;
     cx.commit().await?;
-    Ok(shown(StatusCode::OK, &json!({"person": person, "role": role.as_str()})))
+    Ok(ok(&json!({"person": person, "role": role.as_str()})))
 }
 
 async fn remove_member(mut cx: Cx, Path((organisation, person)): Path<(String, String)>) -> Result<Response, Refused> {
     super::remove(&mut cx, &organisation, &person).await?;
     cx.commit().await?;
-    Ok(shown(StatusCode::OK, &json!({"done": true})))
+    Ok(done())
 }
 
-async fn list_invitations(mut cx: Cx, Path(organisation): Path<String>) -> Result<Response, Refused> {
+async fn list_invitations(mut cx: Cx, Path(organisation): Path<String>, asked: Listed) -> Result<Response, Refused> {
     super::may_change_members(&cx, &organisation)?;
     let found = super::invitations(&mut cx, &organisation).await?;
-    let items: Vec<Value> = found.iter().map(of_invitation).collect();
-    Ok(shown(StatusCode::OK, &json!({"items": items, "next": null})))
+    asked.page_of(found, of_invitation, |one| (Reverse(one.created_at), Reverse(one.id.clone())))
 }
 
 #[derive(Deserialize)]
@@ -183,9 +155,9 @@ struct NewInvitation {
 }
 
 /// The link's secret is told this once.
-async fn create_invitation(mut cx: Cx, Path(organisation): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn create_invitation(mut cx: Cx, Path(organisation): Path<String>, sent: Sent) -> Result<Response, Refused> {
     super::may_change_members(&cx, &organisation)?;
-    let new: NewInvitation = read(&body)?;
+    let new: NewInvitation = sent.read()?;
     let made = super::invite(&mut cx, &organisation, role(&new.role)?, &new.note).await?;
     let url = cx.management.config.url.clone();
     cx.commit().await?;
@@ -194,7 +166,7 @@ async fn create_invitation(mut cx: Cx, Path(organisation): Path<String>, body: B
         answer.insert("token".to_owned(), json!(made.token));
         answer.insert("url".to_owned(), json!(format!("{url}/invitation?token={}", made.token)));
     }
-    Ok(shown(StatusCode::CREATED, &answer))
+    Ok(created(&format!("/management/v1/organisations/{organisation}/invitations"), &answer))
 }
 
 async fn withdraw_invitation(
@@ -203,7 +175,7 @@ async fn withdraw_invitation(
 ) -> Result<Response, Refused> {
     super::withdraw(&mut cx, &organisation, &invitation).await?;
     cx.commit().await?;
-    Ok(shown(StatusCode::OK, &json!({"done": true})))
+    Ok(done())
 }
 
 #[derive(Deserialize)]
@@ -212,24 +184,15 @@ struct Acceptance {
     token: String,
 }
 
-async fn accept_invitation(mut cx: Cx, body: Bytes) -> Result<Response, Refused> {
-    let sent: Acceptance = read(&body)?;
-    let taken = super::accept(&mut cx, &sent.token).await?;
+async fn accept_invitation(mut cx: Cx, sent: Sent) -> Result<Response, Refused> {
+    let acceptance: Acceptance = sent.read()?;
+    let taken = super::accept(&mut cx, &acceptance.token).await?;
     cx.commit().await?;
-    Ok(shown(StatusCode::OK, &json!({"organisation": taken.organisation, "role": taken.role.as_str()})))
+    Ok(ok(&json!({"organisation": taken.organisation, "role": taken.role.as_str()})))
 }
 
 fn role(text: &str) -> Result<Role, Refused> {
     Role::parse(text).ok_or_else(|| Refused::invalid("/role", "there is no such role"))
-}
-
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refused::BadRequest(format!("the body is not the JSON that is expected: {error}")))
-}
-
-fn shown(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response()
 }
 
 fn of_human(human: &Human) -> Value {

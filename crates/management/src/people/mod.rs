@@ -5,6 +5,7 @@
 //! administrator, can neither leave nor become less. What is looked at and then changed stands behind a lock of the
 //! organisation.
 
+mod describe;
 mod http;
 mod store;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use base::ids::RequestId;
 use jose::hash::{base64url, sha256};
 use serde_json::json;
 
+pub(crate) use self::describe::{operations, shapes};
 pub use self::http::routes;
 pub use self::store::{
     Human, Invitation, Member, Organisation, human, invitations, list_organisations, list_people, members,

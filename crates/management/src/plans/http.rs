@@ -1,6 +1,5 @@
 //! `/management/v1/plans`.
 
-use axum::Json;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Plan, Version};
 use crate::Cx;
 use crate::actor::{Right, Share};
+use crate::admin::{Listed, Sent, ok};
 use crate::error::Refused;
 use crate::router::{Guard, Route};
 
@@ -23,23 +23,21 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list_plans(mut cx: Cx) -> Result<Response, Refused> {
+async fn list_plans(mut cx: Cx, asked: Listed) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
-    let items: Vec<Value> = super::list(&mut cx).await?.iter().map(view).collect();
-    Ok(Json(json!({"items": items})).into_response())
+    asked.page_of(super::list(&mut cx).await?, view, |plan| plan.name.clone())
 }
 
 /// What may be subscribed to.
-async fn list_offered_plans(mut cx: Cx, Path(organisation): Path<String>) -> Result<Response, Refused> {
+async fn list_offered_plans(mut cx: Cx, Path(organisation): Path<String>, asked: Listed) -> Result<Response, Refused> {
     cx.need_for(&organisation, Share::See)?;
-    let items: Vec<Value> = super::offered(&mut cx, &organisation).await?.iter().map(view).collect();
-    Ok(Json(json!({"items": items})).into_response())
+    asked.page_of(super::offered(&mut cx, &organisation).await?, view, |plan| plan.name.clone())
 }
 
 async fn show_plan(mut cx: Cx, Path(name): Path<String>) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
     let plan = super::find(&mut cx, &name).await?.ok_or(Refused::NotFound("such plan"))?;
-    Ok(Json(view(&plan)).into_response())
+    Ok(ok(&view(&plan)))
 }
 
 #[derive(Deserialize)]
@@ -48,10 +46,12 @@ struct Document {
     spec: Value,
 }
 
-async fn put_plan(mut cx: Cx, Path(name): Path<String>, Json(document): Json<Document>) -> Result<Response, Refused> {
+async fn put_plan(mut cx: Cx, Path(name): Path<String>, sent: Sent) -> Result<Response, Refused> {
+    cx.need(Right::Publish)?;
+    let document: Document = sent.read()?;
     let plan = super::put(&mut cx, &name, &document.spec).await?;
     cx.commit().await?;
-    Ok(Json(view(&plan)).into_response())
+    Ok(ok(&view(&plan)))
 }
 
 /// What was agreed goes on; nobody can subscribe any more.
@@ -63,7 +63,7 @@ async fn retire_plan(mut cx: Cx, Path(name): Path<String>) -> Result<Response, R
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn list_plan_versions(mut cx: Cx, Path(name): Path<String>) -> Result<Response, Refused> {
+async fn list_plan_versions(mut cx: Cx, Path(name): Path<String>, asked: Listed) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
     let versions = super::versions(&mut cx, &name).await?;
     if versions.is_empty() {
@@ -74,8 +74,7 @@ async fn list_plan_versions(mut cx: Cx, Path(name): Path<String>) -> Result<Resp
             "version": version.number, "since": version.since, "changedBy": version.changed_by, "spec": version.spec,
         })
     };
-    let items: Vec<Value> = versions.iter().map(view).collect();
-    Ok(Json(json!({"items": items})).into_response())
+    asked.page_of(versions, view, |version| version.number)
 }
 
 fn view(plan: &Plan) -> Value {

@@ -4,6 +4,7 @@
 //! from the next calendar month on (UTC), and at once only for whoever subscribes after the change: what was
 //! agreed is not rated anew ([`price_at`]). A retired plan takes no new subscriptions; old ones go on.
 
+mod describe;
 mod http;
 mod store;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use catalog::published::Document;
 use catalog::{PlanSpec, PriceSpec, Resource, Window};
 use serde_json::{Value, json};
 
+pub(crate) use self::describe::{operations, shapes};
 pub use self::http::routes;
 
 use crate::actor::Right;

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{TOPIC, current, publication, publish, withdraw};
 use crate::SharedManagement;
 use crate::actor::{Actor, Right};
-use crate::admin::{Needs, Operation, Sent, ok};
+use crate::admin::{Asked, Sent, ok};
 use crate::cx::Cx;
 use crate::error::Refused;
 use crate::registry::view;
@@ -30,40 +30,6 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-pub(crate) fn operations() -> Vec<Operation> {
-    let tag = "publication";
-    vec![
-        Operation::new(Method::GET, "/management/v1/publication", "getPublication", tag, Needs::Right(Right::Read))
-            .summary("What gateways are given now: its number, and how much there is of each kind")
-            .answer(json!({"type": "object", "required": ["version"], "properties": {
-                "version": {"type": "integer"},
-                "changedAt": {"type": ["integer", "null"], "description": "Milliseconds since the epoch"},
-                "apis": {"type": "integer"}, "routes": {"type": "integer"}, "compositions": {"type": "integer"},
-                "plans": {"type": "integer"}, "subscriptions": {"type": "integer"}}})),
-        Operation::new(
-            Method::POST,
-            "/management/v1/apis/{api}/publish",
-            "publishApi",
-            tag,
-            Needs::Right(Right::Publish),
-        )
-        .summary("Gives a revision of an API to the gateways; refused with 409 if clients would notice")
-        .body(json!({"type": "object", "additionalProperties": false, "properties": {
-                "revision": {"type": "integer", "description": "Default: the newest"},
-                "allowBreaking": {"type": "boolean", "default": false}}}))
-        .answer(json!({"$ref": "#/components/schemas/Api"})),
-        Operation::new(
-            Method::POST,
-            "/management/v1/apis/{api}/withdraw",
-            "withdrawApi",
-            tag,
-            Needs::Right(Right::Publish),
-        )
-        .summary("Takes an API away from the gateways; its history stays")
-        .answer(json!({"$ref": "#/components/schemas/Api"})),
-    ]
-}
-
 #[derive(Deserialize)]
 struct Wait {
     #[serde(default)]
@@ -72,7 +38,7 @@ struct Wait {
 
 async fn snapshot(
     State(management): State<SharedManagement>,
-    Query(Wait { wait }): Query<Wait>,
+    Asked(Wait { wait }): Asked<Wait>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     // Before the first look, so that no commit falls between looking and waiting.

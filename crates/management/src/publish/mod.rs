@@ -5,6 +5,7 @@
 //! and wait for the next commit.
 
 mod cors;
+mod describe;
 mod http;
 mod secrets;
 mod snapshot;
@@ -19,7 +20,8 @@ use catalog::published::{Document, PublishedSubscription};
 use catalog::{Fault, Resource, Snapshot};
 use serde_json::{Value, json};
 
-pub(crate) use http::{operations, routes};
+pub(crate) use describe::{operations, shapes};
+pub(crate) use http::routes;
 pub use snapshot::{Publications, current};
 pub use store::{Publication, publication};
 

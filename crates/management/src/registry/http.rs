@@ -1,25 +1,26 @@
 //! `/management/v1/apis`, `/management/v1/import`, and the catalogue for programs (RFC 9727).
 
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Api, Draft, Expected, Import, Query, Revision, breaking, check_document, differences, document_for_consumers,
+    Api, Draft, Expected, Import, OperationView, Query, Revision, breaking, check_document, differences, document_for_consumers,
     get as find, get_visible, import, list, operations_of, put, read_spec, roll_back, store, value,
 };
 use crate::SharedManagement;
 use crate::actor::Right;
-use crate::admin::{Asked, Needs, Operation, Paging, Sent, created, done, expected, ok, page, tagged};
+use crate::admin::{Asked, Listed, Sent, created, done, expected, ok, tagged};
 use crate::cx::Cx;
 use crate::error::Refused;
 use crate::router::{Guard, Route};
 use crate::{publish, session};
 use catalog::published::Document;
+use catalog::{Lifecycle, Visibility};
 
 const NO_API: Refused = Refused::NotFound("API of this name");
 const NO_REVISION: Refused = Refused::NotFound("revision of this number");
@@ -40,105 +41,6 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-pub(crate) fn operations() -> Vec<Operation> {
-    let api = || json!({"$ref": "#/components/schemas/Api"});
-    let body = || {
-        json!({"type": "object", "additionalProperties": false, "required": ["spec"], "properties": {
-            "name": {"type": "string", "description": "For a new one"},
-            "spec": {"$ref": "#/components/schemas/ApiSpec"},
-            "resources": {"type": "array", "items": {"$ref": "#/components/schemas/Resource"},
-                "description": "Upstreams, services, routes, compositions; left out: as they are"},
-            "openapi": {"type": "object", "description": "Left out: as it is"},
-            "note": {"type": "string"}}})
-    };
-    let example = || json!({"name": "sample", "spec": {"title": "Sample", "version": "1"}});
-    let tag = "apis";
-    let (read, write) = (Needs::Right(Right::Read), Needs::Right(Right::Publish));
-    vec![
-        Operation::new(Method::GET, "/management/v1/apis", "listApis", tag, Needs::Token)
-            .summary("APIs by name")
-            .query("q", "In name, title and description")
-            .query("lifecycle", "`planned`, `active`, `deprecated` or `retired`")
-            .query("visibility", "`public`, `internal` or `private`")
-            .query("owner", "Of this owner")
-            .query("published", "`true`: as gateways are given them")
-            .pages(api()),
-        Operation::new(Method::POST, "/management/v1/apis", "createApi", tag, write)
-            .summary("Makes an API; it is not published yet")
-            .body(body())
-            .example(example())
-            .answer(api())
-            .creates(),
-        Operation::new(Method::GET, "/management/v1/apis/{api}", "getApi", tag, Needs::Token)
-            .summary("An API; its `ETag` is for `If-Match`")
-            .answer(api()),
-        Operation::new(Method::PUT, "/management/v1/apis/{api}", "putApi", tag, write)
-            .summary("Makes the next revision of an API, or a new API; `If-Match` and `If-None-Match: *` are heeded")
-            .body(body())
-            .example(example())
-            .answer(api()),
-        Operation::new(Method::DELETE, "/management/v1/apis/{api}", "deleteApi", tag, write)
-            .summary("Removes an API that is not published, with its history"),
-        Operation::new(Method::GET, "/management/v1/apis/{api}/operations", "listOperations", tag, Needs::Token)
-            .summary("What can be called, and what it asks for")
-            .answer(json!({"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": {
-                "type": "object", "required": ["name", "method", "path"], "properties": {
-                    "name": {"type": "string"}, "method": {"type": "string"}, "path": {"type": "string"},
-                    "summary": {"type": "string"}, "description": {"type": "string"},
-                    "tags": {"type": "array", "items": {"type": "string"}},
-                    "scopes": {"type": "array", "items": {"type": "string"}},
-                    "anyScope": {"type": "array", "items": {"type": "string"}},
-                    "public": {"type": "boolean"}, "deprecated": {"type": "boolean"}}}}}})),
-        Operation::new(Method::GET, "/management/v1/apis/{api}/openapi", "getOpenApi", tag, Needs::Token)
-            .summary("The OpenAPI document for consumers: the gateway's address, what the gateway asks for")
-            .answer(json!({"type": "object"})),
-        Operation::new(Method::GET, "/management/v1/apis/{api}/revisions", "listRevisions", tag, read)
-            .summary("The history of an API, the newest first")
-            .pages(json!({"$ref": "#/components/schemas/Revision"})),
-        Operation::new(Method::GET, "/management/v1/apis/{api}/revisions/{revision}", "getRevision", tag, read)
-            .summary("A revision with all that it holds")
-            .answer(json!({"$ref": "#/components/schemas/Revision"})),
-        Operation::new(Method::GET, "/management/v1/apis/{api}/diff", "diffRevisions", tag, read)
-            .summary("What differs between two revisions, and what of it clients would notice")
-            .query("from", "A revision; default: the published one")
-            .query("to", "A revision; default: the newest")
-            .answer(json!({"type": "object", "required": ["from", "to", "differences", "breaking"], "properties": {
-                "from": {"type": "integer"}, "to": {"type": "integer"},
-                "differences": {"type": "array", "items": {"type": "object"}},
-                "breaking": {"type": "array", "items": {"type": "object"}}}})),
-        Operation::new(Method::POST, "/management/v1/apis/{api}/rollback", "rollBackApi", tag, write)
-            .summary("Makes a revision that says what an older one said; it is not published by that")
-            .body(json!({"type": "object", "additionalProperties": false, "required": ["revision"], "properties": {
-                "revision": {"type": "integer"}}}))
-            .example(json!({"revision": 1}))
-            .answer(api()),
-        Operation::new(Method::POST, "/management/v1/import", "importOpenApi", tag, write)
-            .summary("Makes an API of an OpenAPI document (3.0, 3.1), or its next revision; what was changed by hand stays")
-            .body(json!({"type": "object", "additionalProperties": false, "required": ["document"], "properties": {
-                "document": {"type": "string", "description": "JSON or YAML"},
-                "name": {"type": "string"}, "upstream": {"type": "string", "format": "uri"},
-                "basePath": {"type": "string"}, "audience": {"type": "string"},
-                "visibility": {"$ref": "#/components/schemas/Visibility"},
-                "subscription": {"$ref": "#/components/schemas/Needed"},
-                "owner": {"type": "string"}, "publish": {"type": "boolean", "default": false},
-                "allowBreaking": {"type": "boolean", "default": false},
-                "dryRun": {"type": "boolean", "default": false}, "note": {"type": "string"}}}))
-            .example(json!({"document": "openapi: 3.1.0\ninfo: {title: Sample, version: '1'}\npaths: {}\n", "upstream": "http://127.0.0.1:1"}))
-            .answer(json!({"type": "object", "required": ["api", "revision", "changed", "findings", "breaking", "routes"], "properties": {
-                "api": {"type": "string"}, "title": {"type": "string"}, "version": {"type": "string"},
-                "revision": {"type": "integer"}, "changed": {"type": "boolean"}, "published": {"type": ["integer", "null"]},
-                "findings": {"type": "array", "items": {"type": "object"}},
-                "breaking": {"type": "array", "items": {"type": "object"}},
-                "conflicts": {"type": "array", "items": {"type": "string"}},
-                "kept": {"type": "array", "items": {"type": "string"}},
-                "differences": {"type": "array", "items": {"type": "object"}},
-                "routes": {"type": "array", "items": {"type": "object"}},
-                "scopes": {"type": "array", "items": {"type": "string"}},
-                "audience": {"type": "string"}, "upstream": {"type": "string"},
-                "address": {"type": "string"}, "portal": {"type": "string"}}})),
-    ]
-}
-
 /// An API as programs see it.
 pub(crate) fn view(api: &Api) -> Value {
     json!({
@@ -153,29 +55,31 @@ pub(crate) fn view(api: &Api) -> Value {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Which {
     q: Option<String>,
-    lifecycle: Option<String>,
-    visibility: Option<String>,
+    lifecycle: Option<Lifecycle>,
+    visibility: Option<Visibility>,
     owner: Option<String>,
     #[serde(default)]
     published: bool,
-    limit: Option<usize>,
-    cursor: Option<String>,
 }
 
-async fn list_apis(mut cx: Cx, uri: OriginalUri, Asked(which): Asked<Which>) -> Result<Response, Refused> {
-    let paging = Paging { limit: which.limit, cursor: which.cursor };
+fn word(of: &impl serde::Serialize) -> Option<String> {
+    value(of).as_str().map(str::to_owned)
+}
+
+async fn list_apis(mut cx: Cx, asked: Listed<Which>) -> Result<Response, Refused> {
     let query = Query {
-        text: which.q,
-        lifecycle: which.lifecycle,
-        visibility: which.visibility,
-        owner: which.owner,
-        published_only: which.published,
-        after: paging.after()?,
+        text: asked.which.q.clone(),
+        lifecycle: asked.which.lifecycle.as_ref().and_then(word),
+        visibility: asked.which.visibility.as_ref().and_then(word),
+        owner: asked.which.owner.clone(),
+        published_only: asked.which.published,
+        after: asked.after()?,
     };
-    let (found, next) = list(&mut cx, &query, paging.limit()).await?;
-    Ok(page(&uri, &found.iter().map(view).collect::<Vec<_>>(), next))
+    let (found, next) = list(&mut cx, &query, asked.limit()).await?;
+    Ok(asked.whole_page(&found, view, next))
 }
 
 #[derive(Debug, Deserialize)]
@@ -255,9 +159,10 @@ async fn visible(cx: &mut Cx, name: &str) -> Result<Revision, Refused> {
     store::revision(cx, name, api.revision).await?.ok_or(NO_REVISION)
 }
 
-async fn list_operations(mut cx: Cx, Path(name): Path<String>) -> Result<Response, Refused> {
+async fn list_operations(mut cx: Cx, Path(name): Path<String>, asked: Listed) -> Result<Response, Refused> {
     let revision = visible(&mut cx, &name).await?;
-    Ok(ok(&json!({"items": operations_of(&revision.draft)})))
+    let key = |one: &OperationView| (one.path.clone(), one.method.clone(), one.name.clone());
+    asked.page_of(operations_of(&revision.draft), value, key)
 }
 
 async fn show_document(mut cx: Cx, Path(name): Path<String>) -> Result<Response, Refused> {
@@ -276,20 +181,12 @@ fn line(revision: &Revision) -> Value {
     })
 }
 
-async fn list_revisions(
-    mut cx: Cx,
-    Path(name): Path<String>,
-    uri: OriginalUri,
-    Asked(paging): Asked<Paging>,
-) -> Result<Response, Refused> {
+async fn list_revisions(mut cx: Cx, Path(name): Path<String>, asked: Listed) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
     find(&mut cx, &name).await?.ok_or(NO_API)?;
-    let limit = paging.limit();
-    let mut found = store::revisions(&mut cx, &name, paging.after()?, limit + 1).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|revision| revision.revision);
-    Ok(page(&uri, &found.iter().map(line).collect::<Vec<_>>(), next))
+    let many = usize::try_from(asked.many()).unwrap_or(usize::MAX);
+    let found = store::revisions(&mut cx, &name, asked.after()?, many).await?;
+    Ok(asked.page(&found, line, |revision| revision.revision))
 }
 
 async fn show_revision(mut cx: Cx, Path((name, number)): Path<(String, String)>) -> Result<Response, Refused> {
@@ -305,6 +202,7 @@ async fn show_revision(mut cx: Cx, Path((name, number)): Path<(String, String)>)
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Between {
     from: Option<i64>,
     to: Option<i64>,

@@ -5,6 +5,7 @@
 //! published. A set that gateways would refuse is refused here, with pointers (RFC 6901).
 
 mod breaking;
+mod describe;
 mod differences;
 mod generate;
 mod http;
@@ -26,7 +27,8 @@ use serde_json::{Value, json};
 
 pub use breaking::{Breaking, breaking};
 pub use differences::{Difference, differences};
-pub(crate) use http::{operations, routes, view};
+pub(crate) use describe::{operations, shapes};
+pub(crate) use http::{routes, view};
 pub use import::{Import, Imported, import};
 pub use lint::{Finding, Level};
 pub use openapi::{check as check_document, header_parameters};

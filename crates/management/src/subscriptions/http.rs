@@ -1,8 +1,7 @@
 //! `/management/v1/…/subscriptions`.
 
-use axum::Json;
-use axum::extract::{Path, Query};
-use axum::response::{IntoResponse, Response};
+use axum::extract::Path;
+use axum::response::Response;
 use axum::routing::{get, post};
 use base::Time;
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Filter, State, Subscription};
 use crate::Cx;
 use crate::actor::{Right, Share};
+use crate::admin::{Listed, Sent, created, ok};
 use crate::error::Refused;
 use crate::router::{Guard, Route};
 
@@ -33,50 +33,44 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct Question {
     application: Option<String>,
     plan: Option<String>,
     state: Option<String>,
-    cursor: Option<String>,
-    limit: Option<u32>,
 }
 
-async fn list_subscriptions(mut cx: Cx, Query(question): Query<Question>) -> Result<Response, Refused> {
+async fn list_subscriptions(mut cx: Cx, asked: Listed<Question>) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
-    page(&mut cx, None, question).await
+    page(&mut cx, None, asked).await
 }
 
 async fn list_subscriptions_of(
     mut cx: Cx,
     Path(organisation): Path<String>,
-    Query(question): Query<Question>,
+    asked: Listed<Question>,
 ) -> Result<Response, Refused> {
     cx.need_for(&organisation, Share::See)?;
-    page(&mut cx, Some(organisation), question).await
+    page(&mut cx, Some(organisation), asked).await
 }
 
-async fn page(cx: &mut Cx, organisation: Option<String>, question: Question) -> Result<Response, Refused> {
-    let state = match question.state.as_deref() {
+async fn page(cx: &mut Cx, organisation: Option<String>, asked: Listed<Question>) -> Result<Response, Refused> {
+    let state = match asked.which.state.as_deref() {
         None => None,
         Some(word) => Some(State::parse(word).ok_or_else(|| {
             Refused::BadRequest("`state` is requested, active, suspended, rejected or cancelled".to_owned())
         })?),
     };
-    let limit = question.limit.unwrap_or(100).clamp(1, 1000);
     let filter = Filter {
         organisation,
-        application: question.application,
-        plan: question.plan,
+        application: asked.which.application.clone(),
+        plan: asked.which.plan.clone(),
         state,
         to_decide: None,
-        after: question.cursor,
+        after: asked.after()?,
     };
-    let found = super::list(cx, &filter, i64::from(limit)).await?;
-    let full = u32::try_from(found.len()).is_ok_and(|many| many == limit);
-    let next = found.last().filter(|_| full).map(|last| last.id.clone());
-    let items: Vec<Value> = found.iter().map(view).collect();
-    Ok(Json(json!({"items": items, "next": next})).into_response())
+    let found = super::list(cx, &filter, asked.many()).await?;
+    Ok(asked.page(&found, view, |subscription| subscription.id.clone()))
 }
 
 #[derive(Deserialize)]
@@ -87,14 +81,9 @@ struct New {
     note: Option<String>,
 }
 
-async fn create_subscription(
-    mut cx: Cx,
-    Path(organisation): Path<String>,
-    body: bytes::Bytes,
-) -> Result<Response, Refused> {
+async fn create_subscription(mut cx: Cx, Path(organisation): Path<String>, sent: Sent) -> Result<Response, Refused> {
     cx.need_for(&organisation, Share::Develop)?;
-    let new: New = serde_json::from_slice(&body)
-        .map_err(|error| Refused::BadRequest(format!("the body is not the JSON that is expected: {error}")))?;
+    let new: New = sent.read()?;
     let application = crate::applications::see(&mut cx, &new.application).await?;
     if application.organisation != organisation {
         return Err(Refused::NotFound("such application"));
@@ -102,16 +91,15 @@ async fn create_subscription(
     let client = application.client;
     let wanted = super::Wanted { organisation, application: application.id, client, plan: new.plan, note: new.note };
     let made = super::request(&mut cx, wanted).await?;
-    let answer = view(&made);
     cx.commit().await?;
-    Ok((http::StatusCode::CREATED, Json(answer)).into_response())
+    Ok(created(&format!("/management/v1/subscriptions/{}", made.id), &view(&made)))
 }
 
 async fn show_subscription(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {
-    Ok(Json(view(&super::see(&mut cx, &id).await?)).into_response())
+    Ok(ok(&view(&super::see(&mut cx, &id).await?)))
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Note {
     note: Option<String>,
@@ -125,36 +113,33 @@ struct Reason {
     reason: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MayReason {
     reason: Option<String>,
 }
 
-async fn approve_subscription(mut cx: Cx, Path(id): Path<String>, Json(body): Json<Note>) -> Result<Response, Refused> {
-    let note = body.note.as_deref();
-    let after = match &body.plan {
-        Some(plan) => super::approve_plan(&mut cx, &id, plan, note).await?,
-        None => super::approve(&mut cx, &id, note).await?,
+async fn approve_subscription(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
+    cx.need(Right::Publish)?;
+    let Note { note, plan } = sent.or_default()?;
+    let after = match &plan {
+        Some(plan) => super::approve_plan(&mut cx, &id, plan, note.as_deref()).await?,
+        None => super::approve(&mut cx, &id, note.as_deref()).await?,
     };
     done(cx, &after).await
 }
 
-async fn reject_subscription(
-    mut cx: Cx,
-    Path(id): Path<String>,
-    Json(body): Json<Reason>,
-) -> Result<Response, Refused> {
-    let after = super::reject(&mut cx, &id, &body.reason).await?;
+async fn reject_subscription(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
+    cx.need(Right::Publish)?;
+    let Reason { reason } = sent.read()?;
+    let after = super::reject(&mut cx, &id, &reason).await?;
     done(cx, &after).await
 }
 
-async fn suspend_subscription(
-    mut cx: Cx,
-    Path(id): Path<String>,
-    Json(body): Json<Reason>,
-) -> Result<Response, Refused> {
-    let after = super::suspend(&mut cx, &id, &body.reason).await?;
+async fn suspend_subscription(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
+    cx.need(Right::Publish)?;
+    let Reason { reason } = sent.read()?;
+    let after = super::suspend(&mut cx, &id, &reason).await?;
     done(cx, &after).await
 }
 
@@ -163,13 +148,10 @@ async fn resume_subscription(mut cx: Cx, Path(id): Path<String>) -> Result<Respo
     done(cx, &after).await
 }
 
-async fn cancel_subscription(
-    mut cx: Cx,
-    Path(id): Path<String>,
-    Json(body): Json<MayReason>,
-) -> Result<Response, Refused> {
+async fn cancel_subscription(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
     super::see(&mut cx, &id).await?;
-    let after = super::cancel(&mut cx, &id, body.reason.as_deref()).await?;
+    let MayReason { reason } = sent.or_default()?;
+    let after = super::cancel(&mut cx, &id, reason.as_deref()).await?;
     done(cx, &after).await
 }
 
@@ -181,15 +163,16 @@ struct OtherPlan {
     from: Option<Time>,
 }
 
-async fn change_plan(mut cx: Cx, Path(id): Path<String>, Json(body): Json<OtherPlan>) -> Result<Response, Refused> {
+async fn change_plan(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
     super::see(&mut cx, &id).await?;
-    let after = super::change_plan(&mut cx, &id, &body.plan, body.from).await?;
+    let OtherPlan { plan, from } = sent.read()?;
+    let after = super::change_plan(&mut cx, &id, &plan, from).await?;
     done(cx, &after).await
 }
 
 async fn done(cx: Cx, after: &Subscription) -> Result<Response, Refused> {
     cx.commit().await?;
-    Ok(Json(view(after)).into_response())
+    Ok(ok(&view(after)))
 }
 
 /// As the interface shows it.

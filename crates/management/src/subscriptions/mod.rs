@@ -5,6 +5,7 @@
 //! says so, not a look before. Which plan was in force when stands in terms, and invoices rest on those.
 
 mod changes;
+mod describe;
 mod http;
 mod store;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use catalog::published::PublishedSubscription;
 use serde_json::{Value, json};
 
 pub use self::changes::{apply_due, change_plan};
+pub(crate) use self::describe::{operations, shapes};
 pub use self::http::{routes, view};
 pub use self::store::{Filter, Term};
 

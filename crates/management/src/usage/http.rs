@@ -1,12 +1,12 @@
 //! `POST /gateway/v1/usage`, and what people and programs see of the ledger.
 
 use axum::Json;
-use axum::extract::{Path, Query};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base::{Problem, Time};
 use catalog::Window;
-use catalog::usage::{Gap, UsageBatch};
+use catalog::usage::{Gap, Outcome, UsageBatch};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{CallFilter, Gateway, Group, Question, Scope, Step, Taken, events, push, report};
 use crate::Cx;
 use crate::actor::{Actor, Right};
+use crate::admin::{All, Listed, Sent, ok, opened};
 use crate::error::Refused;
 use crate::router::{Guard, Route};
 
@@ -21,6 +22,9 @@ use crate::router::{Guard, Route};
 const MOST_RECORDS: usize = 10_000;
 /// How often a batch is looked at anew when another one of the same gateway came in between.
 const TRIES: usize = 8;
+
+/// Events in one answer.
+pub(super) const MOST_EXPORTED: usize = 10_000;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -34,8 +38,9 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-async fn take_usage(mut cx: Cx, Json(batch): Json<UsageBatch>) -> Result<Response, Refused> {
+async fn take_usage(mut cx: Cx, sent: Sent) -> Result<Response, Refused> {
     let Actor::Gateway(caller) = cx.actor.clone() else { return Err(Refused::NoRight) };
+    let batch: UsageBatch = sent.quickly()?;
     if batch.gateway.is_empty() || batch.gateway.len() > 64 || batch.records.len() > MOST_RECORDS {
         return Err(Refused::BadRequest(format!("a gateway's id and at most {MOST_RECORDS} records are expected")));
     }
@@ -68,7 +73,7 @@ fn gap(next: u64) -> Response {
     (StatusCode::CONFLICT, kind, body.to_string()).into_response()
 }
 
-async fn list_gateways(mut cx: Cx) -> Result<Response, Refused> {
+async fn list_gateways(mut cx: Cx, asked: Listed) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
     let view = |gateway: &Gateway| {
         json!({
@@ -77,12 +82,11 @@ async fn list_gateways(mut cx: Cx) -> Result<Response, Refused> {
             "seenAt": gateway.seen_at,
         })
     };
-    let items: Vec<Value> = super::gateways(&mut cx).await?.iter().map(view).collect();
-    Ok(Json(json!({"items": items})).into_response())
+    asked.page_of(super::gateways(&mut cx).await?, view, |gateway| gateway.id.clone())
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct UsageQuestion {
     organisation: Option<String>,
     subscription: Option<String>,
@@ -95,7 +99,8 @@ struct UsageQuestion {
     group: Option<String>,
 }
 
-async fn report_usage(mut cx: Cx, Query(asked): Query<UsageQuestion>) -> Result<Response, Refused> {
+async fn report_usage(mut cx: Cx, listed: Listed<UsageQuestion>) -> Result<Response, Refused> {
+    let asked = &listed.which;
     let step = match asked.step.as_deref() {
         None => Step::default(),
         Some(word) => {
@@ -111,32 +116,31 @@ async fn report_usage(mut cx: Cx, Query(asked): Query<UsageQuestion>) -> Result<
     };
     let (month, _) = Window::Month.around(cx.now.ms());
     let question = Question {
-        organisation: asked.organisation,
-        subscription: asked.subscription,
-        client: asked.client,
-        api: asked.api,
+        organisation: asked.organisation.clone(),
+        subscription: asked.subscription.clone(),
+        client: asked.client.clone(),
+        api: asked.api.clone(),
         from: asked.from.unwrap_or(Time::from_ms(month)),
         until: asked.until.unwrap_or(Time::from_ms(i64::MAX)),
         step,
         group,
     };
-    let items: Vec<Value> = super::report(&mut cx, &question).await?.iter().map(report::view).collect();
-    Ok(Json(json!({"items": items})).into_response())
+    let lines = super::report(&mut cx, &question).await?;
+    listed.page_of(lines, report::view, |line| (line.begins, line.label.clone()))
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct CallsQuestion {
     organisation: Option<String>,
     subscription: Option<String>,
     client: Option<String>,
-    outcome: Option<String>,
-    cursor: Option<i64>,
-    limit: Option<u32>,
+    outcome: Option<Outcome>,
 }
 
-async fn list_calls(mut cx: Cx, Query(asked): Query<CallsQuestion>) -> Result<Response, Refused> {
-    let scope = match (asked.subscription, asked.organisation, asked.client) {
+async fn list_calls(mut cx: Cx, listed: Listed<CallsQuestion>) -> Result<Response, Refused> {
+    let asked = &listed.which;
+    let scope = match (asked.subscription.clone(), asked.organisation.clone(), asked.client.clone()) {
         (Some(subscription), None, None) => Scope::Subscription(subscription),
         (None, Some(organisation), None) => Scope::Organisation(organisation),
         (None, Some(organisation), Some(client)) => Scope::Client { organisation, client },
@@ -146,78 +150,63 @@ async fn list_calls(mut cx: Cx, Query(asked): Query<CallsQuestion>) -> Result<Re
             return Err(Refused::BadRequest(words.to_owned()));
         }
     };
-    let limit = i64::from(asked.limit.unwrap_or(100).clamp(1, 1000));
-    let filter = CallFilter { scope, outcome: asked.outcome, before: asked.cursor };
-    let found = super::calls(&mut cx, &filter, limit).await?;
-    let full = i64::try_from(found.len()).is_ok_and(|many| many == limit);
-    let next = found.last().filter(|_| full).map(|last| last.seq);
-    let items: Vec<Value> = found.iter().map(events::view).collect();
-    Ok(Json(json!({"items": items, "next": next})).into_response())
+    let outcome = asked.outcome.map(|outcome| outcome.as_str().to_owned());
+    let filter = CallFilter { scope, outcome, before: listed.after()? };
+    let found = super::calls(&mut cx, &filter, listed.many()).await?;
+    Ok(listed.page(&found, events::view, |call| call.seq))
 }
 
 async fn show_call(mut cx: Cx, Path(request_id): Path<String>) -> Result<Response, Refused> {
     let found = super::find_call(&mut cx, &request_id).await?.ok_or(Refused::NotFound("such call"))?;
-    Ok(Json(events::view(&found)).into_response())
+    Ok(ok(&events::view(&found)))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Export {
-    cursor: Option<i64>,
-    limit: Option<u32>,
-}
-
-/// The JSON batch format of CloudEvents 1.0 (§4); `Link: rel="next"` always says where to go on, also from the end.
-async fn export_events(mut cx: Cx, Query(asked): Query<Export>) -> Result<Response, Refused> {
+/// `Link: rel="next"` always says where to go on, also from the end.
+async fn export_events(mut cx: Cx, asked: Listed<All, MOST_EXPORTED>) -> Result<Response, Refused> {
     cx.need(Right::Read)?;
-    let after = asked.cursor.unwrap_or(0);
-    let limit = asked.limit.unwrap_or(1000).clamp(1, 10_000);
-    let found = super::exported(&mut cx, after, i64::from(limit)).await?;
-    let next = found.last().map_or(after, |last| last.seq);
+    let after: i64 = asked.after()?.unwrap_or(0);
+    let found = super::exported(&mut cx, after, asked.many()).await?;
+    let (shown, _) = asked.cut(&found, |call| call.seq);
     let base = &cx.management.config.url;
-    let batch: Vec<Value> = found.iter().map(|call| super::cloud_event(base, call)).collect();
-    let link = format!("<{base}/management/v1/usage/events?cursor={next}&limit={limit}>; rel=\"next\"");
+    let batch: Vec<Value> = shown.iter().map(|call| super::cloud_event(base, call)).collect();
     let mut response = events::as_cloud_events(&batch);
-    if let Ok(link) = HeaderValue::from_str(&link) {
-        response.headers_mut().insert(header::LINK, link);
-    }
+    asked.link(&mut response, &shown.last().map_or(after, |last| last.seq));
     Ok(response)
 }
 
-async fn list_pushes(mut cx: Cx) -> Result<Response, Refused> {
-    list_pushes_of(&mut cx).await
+async fn list_pushes(mut cx: Cx, asked: Listed) -> Result<Response, Refused> {
+    asked.page_of(push::states(&mut cx).await?, push_view, |(_, state)| state.url.clone())
 }
 
-async fn list_pushes_of(cx: &mut Cx) -> Result<Response, Refused> {
-    let with = |(configured, state): &(bool, push::State)| {
-        let mut view = state.view();
-        if let Some(members) = view.as_object_mut() {
-            members.insert("configured".to_owned(), (*configured).into());
-        }
-        view
-    };
-    let items: Vec<Value> = push::states(cx).await?.iter().map(with).collect();
-    Ok(Json(json!({"items": items})).into_response())
+fn push_view((configured, state): &(bool, push::State)) -> Value {
+    let mut view = state.view();
+    if let Some(members) = view.as_object_mut() {
+        members.insert("configured".to_owned(), (*configured).into());
+    }
+    view
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Restart {
     /// The `cursor` of an export.
-    after: Option<i64>,
+    after: Option<String>,
     /// Milliseconds since the epoch.
     since: Option<Time>,
 }
 
-async fn restart_push(mut cx: Cx, Json(asked): Json<Restart>) -> Result<Response, Refused> {
+async fn restart_push(mut cx: Cx, sent: Sent) -> Result<Response, Refused> {
+    cx.need(Right::Administer)?;
+    let asked: Restart = sent.or_default()?;
     let from = match (asked.after, asked.since) {
         (None, None) => push::From::Here,
-        (Some(place), None) => push::From::After(place),
+        (Some(place), None) => push::From::After(opened(&place)?),
         (None, Some(time)) => push::From::Since(time),
         _ => return Err(Refused::BadRequest("give `after`, or `since`, or none of them".to_owned())),
     };
     let mut after = cx.again();
     push::replay(&mut cx, from).await?;
     cx.commit().await?;
-    list_pushes_of(&mut after).await
+    let states = push::states(&mut after).await?;
+    Ok(ok(&json!({"items": states.iter().map(push_view).collect::<Vec<_>>()})))
 }

@@ -4,6 +4,7 @@
 //! records are inserted and folded; what is there already is skipped, a gap is refused. So each record counts once,
 //! whatever is sent twice, late, or broken off. Quotas, analytics and invoices read the folds, and nothing else.
 
+mod describe;
 mod events;
 mod fold;
 mod http;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use base::Time;
 use catalog::usage::{Total, UsageAnswer, UsageBatch, UsageRecord};
 
+pub(crate) use self::describe::{EVENTS, operations, shapes};
 pub use self::events::{Billable, Call, CallFilter, Scope, billable, calls, cloud_event, exported, find_call};
 pub(crate) use self::events::{as_cloud_events, rfc3339};
 pub use self::fold::Count;

@@ -77,7 +77,7 @@ impl State {
 
     pub fn view(&self) -> Value {
         json!({
-            "url": self.shown(), "state": self.word(), "cursor": self.at, "waiting": self.waiting,
+            "url": self.shown(), "state": self.word(), "cursor": crate::admin::cursor(&self.at), "waiting": self.waiting,
             "failures": self.failures, "nextAt": self.next_at, "takenAt": self.taken_at,
             "failedAt": self.failed_at, "error": self.error, "endedAt": self.ended_at,
         })

@@ -72,7 +72,7 @@ pub(super) struct Sum {
 }
 
 impl Group {
-    const ALL: [Self; 7] =
+    pub(super) const ALL: [Self; 7] =
         [Self::None, Self::Api, Self::Operation, Self::Client, Self::Plan, Self::Subscription, Self::Organisation];
 
     pub fn as_str(self) -> &'static str {
@@ -93,7 +93,7 @@ impl Group {
 }
 
 impl Step {
-    const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Whole];
+    pub(super) const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Whole];
 
     pub fn as_str(self) -> &'static str {
         match self {

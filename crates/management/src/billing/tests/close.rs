@@ -102,7 +102,7 @@ store_test!(two_processes_close_a_month_once, MIGRATIONS, |db: TestDb| async mov
     assert_eq!(all.iter().map(|one| one.0).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
     let pairs: std::collections::BTreeSet<_> = all.iter().map(|one| (one.1.clone(), one.2.clone())).collect();
     assert_eq!(pairs.len(), 12);
-    let due = one.operate(Method::GET, "/management/v1/invoices/due", None).await;
+    let due = one.operate(Method::GET, "/management/v1/billing/due", None).await;
     assert_eq!(due.body["items"], json!([]));
 });
 
@@ -121,12 +121,12 @@ store_test!(an_invoice_that_cannot_be_made_stops_no_other_and_is_told, MIGRATION
     assert_eq!(close_due(&p.management).await.unwrap(), 1, "beta's");
     assert_eq!(close_due(&p.management).await.unwrap(), 0);
 
-    let due = &p.operate(Method::GET, "/management/v1/invoices/due", None).await.body["items"];
+    let due = &p.operate(Method::GET, "/management/v1/billing/due", None).await.body["items"];
     assert_eq!((due.as_array().unwrap().len(), &due[0]["organisation"]), (1, &json!("acme")));
     assert!(due[0]["error"].as_str().unwrap().contains("look at the prices"), "{due}");
     p.clock.advance(Duration::from_secs(300));
     close_due(&p.management).await.unwrap();
-    let due = &p.operate(Method::GET, "/management/v1/invoices/due", None).await.body["items"];
+    let due = &p.operate(Method::GET, "/management/v1/billing/due", None).await.body["items"];
     assert_eq!(due[0]["failures"], 2, "tried again in a while");
 });
 

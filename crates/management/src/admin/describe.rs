@@ -183,7 +183,7 @@ impl Operation {
             "summary": self.summary,
             "description": format!("{}.\n\nNeeds: {}.", self.summary, self.needs_in_words()),
             "parameters": parameters,
-            "security": [{"person": ["management"]}, {"operator": []}],
+            "security": [{"person": []}, {"operator": []}],
             "responses": self.responses(),
         });
         if let (Some(schema), Some(operation)) = (&self.body, operation.as_object_mut()) {

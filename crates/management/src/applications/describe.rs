@@ -93,7 +93,7 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
             object([
                 ("applications", whole()),
                 ("clients", about(or_null(whole()), "`null` where the identity system has no list")),
-                ("findings", list(named("Orphan")))
+                ("findings", list(named("Orphan"))),
             ]),
         ),
         (

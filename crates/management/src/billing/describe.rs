@@ -13,9 +13,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     let tag = "billing";
     let of = "/management/v1/organisations/{organisation}/invoices";
     let (see, administer) = (Needs::Share(Share::See), Needs::Right(Right::Administer));
-    let issue = |operation: Operation| {
-        operation.body(body([("month", month())])).example(json!({"month": "2025-12"}))
-    };
+    let issue = |operation: Operation| operation.body(body([("month", month())])).example(json!({"month": "2025-12"}));
     let csv = || json!({"type": "string"});
     vec![
         Operation::get("/management/v1/organisations/{organisation}/statement", "getStatement", tag, see)
@@ -102,11 +100,7 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
         ),
         (
             "Statement",
-            object([
-                ("month", month()),
-                ("invoices", list(named("Invoice"))),
-                ("free", list(named("FreeUse"))),
-            ]),
+            object([("month", month()), ("invoices", list(named("Invoice"))), ("free", list(named("FreeUse")))]),
         ),
         (
             "InvoicesDue",
@@ -118,10 +112,7 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
                 ("error", about(or_null(text()), "`null`: it was not tried yet")),
             ]),
         ),
-        (
-            "FreeUse",
-            object([("subscription", text()), ("application", text()), ("plan", text()), ("units", whole())]),
-        ),
+        ("FreeUse", object([("subscription", text()), ("application", text()), ("plan", text()), ("units", whole())])),
     ]
 }
 

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Api, Draft, Expected, Import, OperationView, Query, Revision, breaking, check_document, differences, document_for_consumers,
-    get as find, get_visible, import, list, operations_of, put, read_spec, roll_back, store, value,
+    Api, Draft, Expected, Import, OperationView, Query, Revision, breaking, check_document, differences,
+    document_for_consumers, get as find, get_visible, import, list, operations_of, put, read_spec, roll_back, store,
+    value,
 };
 use crate::SharedManagement;
 use crate::actor::Right;

@@ -26,8 +26,8 @@ use catalog::{ApiSpec, Fault, Resource, Visibility};
 use serde_json::{Value, json};
 
 pub use breaking::{Breaking, breaking};
-pub use differences::{Difference, differences};
 pub(crate) use describe::{operations, shapes};
+pub use differences::{Difference, differences};
 pub(crate) use http::{routes, view};
 pub use import::{Import, Imported, import};
 pub use lint::{Finding, Level};

@@ -100,6 +100,9 @@ pub(crate) fn shapes() -> Vec<(&'static str, Value)> {
                 ("reason", about(or_null(text()), "The end of the problem's `type`")),
                 ("units", whole()),
                 ("micros", about(whole(), "From the head of the request to the head of the answer")),
+                ("told", about(or_null(text()), "What the caller was told")),
+                ("parts", about(or_null(text()), "Of a composition: its parts, and how they ended")),
+                ("policies", about(or_null(text()), "Those that decided; the provider's people are told")),
             ]),
         ),
         (

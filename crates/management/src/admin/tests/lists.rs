@@ -48,7 +48,9 @@ store_test!(every_list_has_pages_and_refuses_what_asks_for_none, MIGRATIONS, |db
         assert_eq!(seen, all.iter().take(seen.len()).cloned().collect::<Vec<_>>(), "{path}");
         assert_eq!(seen.len(), all.len(), "{path}: as many by pages as at once");
 
-        for wrong in ["limit=0", "limit=-1", "limit=many", "limit=10001", "limit=1&limit=2", "cursor=nonsense!", "what=1"] {
+        for wrong in
+            ["limit=0", "limit=-1", "limit=many", "limit=10001", "limit=1&limit=2", "cursor=nonsense!", "what=1"]
+        {
             let answer = p.operate(Method::GET, &with(&path, wrong), None).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path} with {wrong}: {}", answer.text);
         }

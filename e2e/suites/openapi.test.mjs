@@ -1,0 +1,115 @@
+// The description of the management interface, fetched from the running product: two linters find nothing to say, and
+// schemathesis, which makes requests of it that nobody thought of, finds no 5xx and no answer that it does not describe.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { after, before, describe, test } from 'node:test';
+import * as client from 'openid-client';
+import { Browser, authorize } from '../lib/browser.mjs';
+import { run, temporaryFolder } from '../lib/process.mjs';
+import { startDev } from '../lib/product.mjs';
+
+const here = fileURLToPath(new URL('..', import.meta.url));
+const program = (name) => path.join(here, 'node_modules', '.bin', name);
+const redirectUri = 'http://127.0.0.1:9/callback';
+const quiet = { REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' };
+
+describe('the OpenAPI document', { timeout: 300_000 }, () => {
+  let product;
+  let folder;
+  let file;
+  let document;
+
+  const operator = (where, options = {}) => fetch(`${product.ops}/management/v1${where}`, {
+    ...options, headers: { authorization: `Bearer ${product.admin_token}`, 'content-type': 'application/json' },
+  }).then((answer) => answer.json());
+
+  /** An access token of the sample's person, for the management interface. */
+  async function developer() {
+    const its = await product.client('e2e-developer', { redirectUris: [redirectUri], grants: ['authorization_code'], scopes: ['openid', 'management'] });
+    const config = await client.discovery(new URL(product.issuer), its.client_id, undefined, client.ClientSecretBasic(its.client_secret), { execute: [client.allowInsecureRequests] });
+    const verifier = client.randomPKCECodeVerifier();
+    const url = client.buildAuthorizationUrl(config, {
+      redirect_uri: redirectUri, scope: 'openid management', resource: product.portal,
+      code_challenge: await client.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
+    });
+    const back = await authorize(new Browser(), url, redirectUri, product.user);
+    const tokens = await client.authorizationCodeGrant(config, back.url, { pkceCodeVerifier: verifier }, { resource: product.portal });
+    return tokens.access_token;
+  }
+
+  /** Things that are there, so that not every path leads to a 404. */
+  async function names() {
+    const [application] = (await operator('/applications')).items;
+    const [subscription] = (await operator('/subscriptions')).items;
+    const { organisation } = application;
+    return {
+      'path.organisation': organisation, 'path.api': 'echo', 'path.plan': subscription.plan, 'path.application': application.id,
+      'path.subscription': subscription.id, 'path.revision': '1',
+    };
+  }
+
+  /** Requests made of the document, some as it says, some just not. What was found is in the error. */
+  async function schemathesis(name, url, token, exclude = []) {
+    const config = path.join(folder, `${name}.toml`);
+    const parameters = Object.entries(await names()).map(([key, value]) => `${JSON.stringify(key)} = ${JSON.stringify(value)}`);
+    writeFileSync(config, `[parameters]\n${parameters.join('\n')}\n`);
+    await run(path.join(here, '.venv', 'bin', 'schemathesis'), [
+      '--config-file', config, 'run', file, '--url', url, '-H', `Authorization: Bearer ${token}`,
+      '--phases', 'coverage,fuzzing', '--max-examples', '6', '--seed', '1', '--workers', '1', '--continue-on-failure',
+      '--no-shrink', '--generation-database', 'none', '--suppress-health-check', 'all', '--warnings', 'off',
+      // What is well formed may still be refused for what it says.
+      '--exclude-checks', 'positive_data_acceptance,use_after_free,ensure_resource_availability',
+      ...exclude,
+    ], { env: { COLUMNS: '200' } });
+  }
+
+  before(async () => {
+    product = await startDev();
+    folder = temporaryFolder('openapi');
+    file = path.join(folder, 'openapi.json');
+    const answer = await fetch(`${product.portal}/management/v1/openapi.json`);
+    assert.equal(answer.status, 200);
+    document = await answer.json();
+    writeFileSync(file, JSON.stringify(document));
+  });
+  after(() => product?.stop());
+
+  test('redocly lint has nothing to say', async () => {
+    // It warns of documents that name the writer's own machine, and here the product runs on it.
+    const elsewhere = path.join(folder, 'elsewhere.json');
+    writeFileSync(elsewhere, JSON.stringify({ ...document, servers: [{ url: 'https://portal.cardea.dev' }] }));
+    const report = JSON.parse(await run(program('redocly'), ['lint', elsewhere, '--extends', 'recommended', '--format', 'json'], { cwd: folder, env: quiet }));
+    assert.deepEqual(report.problems.map(({ ruleId, message, location }) => [ruleId, message, location?.[0]?.pointer]), []);
+  });
+
+  test('spectral has nothing to say', async () => {
+    const rules = path.join(folder, 'rules.json');
+    writeFileSync(rules, JSON.stringify({ extends: ['spectral:oas'] }));
+    const said = await run(program('spectral'), ['lint', file, '--ruleset', rules, '--format', 'json', '--fail-severity', 'hint', '--quiet'], { cwd: folder });
+    assert.deepEqual(JSON.parse(said || '[]'), []);
+  });
+
+  test('every answer has a schema that says something', () => {
+    for (const [where, item] of Object.entries(document.paths)) {
+      for (const [method, operation] of Object.entries(item)) {
+        for (const [status, response] of Object.entries(operation.responses)) {
+          for (const { schema } of Object.values(response.content ?? {})) {
+            const says = schema.$ref || schema.properties || schema.items || schema.type === 'string';
+            assert.ok(says, `${method} ${where} ${status}: ${JSON.stringify(schema)}`);
+          }
+          assert.ok(status === '204' || response.content, `${method} ${where} ${status} has no schema`);
+        }
+      }
+    }
+  });
+
+  test('schemathesis with the token of a developer', async () => {
+    await schemathesis('developer', product.portal, await developer());
+  });
+
+  test('schemathesis with the token of the operator', async () => {
+    await schemathesis('operator', product.ops, product.admin_token);
+  });
+});

@@ -34,7 +34,7 @@ pub use kinds::policy_source::{
 pub use kinds::route::{
     AuthSpec, CorsSpec, ExampleSpec, LimitsSpec, MatchSpec, MockSpec, RewriteSpec, RouteSpec, TokenSpec,
 };
-pub use kinds::service::{ForwardIdentity, HostHeader, IdentitySpec, ServiceSpec};
+pub use kinds::service::{ForwardIdentity, HostHeader, IdentitySpec, ServiceSpec, Tell};
 pub use kinds::subscription::SubscriptionSpec;
 pub use kinds::upstream::{EndpointSpec, HealthSpec, Protocol, TimeoutsSpec, TlsSpec, UpstreamSpec};
 pub use kinds::{GATEWAY_KINDS, IDENTITY_KINDS, MANAGEMENT_KINDS, schemas};

@@ -20,6 +20,7 @@ pub(crate) enum Deny {
     TwoCredentials,
     TokenMissing,
     TokenInvalid,
+    TokenRevoked,
     TokenBound,
     ApiRetired,
     NoSubscription,
@@ -96,6 +97,13 @@ impl Deny {
                 "invalid_token",
                 "The access token is not valid",
                 "It is malformed, expired, revoked, or not meant for this service; get a new one.",
+            ),
+            // The same problem: a client does the same about it.
+            Self::TokenRevoked => (
+                S::UNAUTHORIZED,
+                "invalid_token",
+                "The access token is not valid",
+                "It has been revoked; get a new one.",
             ),
             Self::TokenBound => (
                 S::UNAUTHORIZED,
@@ -262,6 +270,7 @@ impl From<NoFacts> for Deny {
     fn from(why: NoFacts) -> Self {
         match why {
             NoFacts::Junk | NoFacts::Inactive(_) => Self::TokenInvalid,
+            NoFacts::Revoked => Self::TokenRevoked,
             NoFacts::Bound => Self::TokenBound,
             NoFacts::Busy => Self::TokenServiceBusy,
             NoFacts::Unavailable(_) => Self::TokenServiceUnavailable,

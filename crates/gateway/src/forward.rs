@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use catalog::{CanonicalPath, ForwardIdentity, HostHeader, ServiceSpec};
+use catalog::{CanonicalPath, ForwardIdentity, HostHeader, ServiceSpec, Tell};
 use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap};
 use http::{HeaderName, HeaderValue, Method};
 
@@ -13,7 +13,7 @@ use crate::edge::{Decision, Exchange, Forward, Head, Headers};
 use crate::phantom::Facts;
 use crate::snapshot::{LiveRoute, Target};
 use crate::upstreams::Upstream;
-use crate::{compose, trace};
+use crate::{compose, limits, trace};
 
 /// What the permit is for.
 pub(crate) fn prepare(permit: Permit<'_>, head: &Head<'_>, exchange: &Exchange) -> Decision {
@@ -61,6 +61,9 @@ fn forward(
         _ => {}
     }
     set_forwarded(&mut headers, head);
+    for tell in &service.identity.tell {
+        told(*tell, &mut headers, exchange);
+    }
     trace::send_on(&mut headers, head, exchange);
     let mut path_and_query = settings.forwarded_path(path).unwrap_or_default().into_owned();
     if let Some(query) = head.query {
@@ -83,6 +86,38 @@ fn forward(
         max_body_bytes: settings.max_body,
         // RFC 9110 §9.2.2: idempotent methods; PUT and DELETE are so too, but services are often not.
         retry_safe: matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS),
+    }
+}
+
+const CARDEA_TOKEN: HeaderName = HeaderName::from_static("cardea-token");
+const CARDEA_PLAN: HeaderName = HeaderName::from_static("cardea-plan");
+
+/// What a service has asked to be told. A client cannot say it instead: `Cardea-…` from outside is dropped, and so are
+/// the limits' fields where they are told.
+fn told(tell: Tell, headers: &mut HeaderMap, exchange: &Exchange) {
+    let mut put = |name: HeaderName, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    };
+    match tell {
+        Tell::TokenEnd => {
+            let end = exchange.steps.token_end.as_ref().and_then(|end| std::str::from_utf8(end).ok());
+            if let Some(end) = end {
+                put(CARDEA_TOKEN, format!("opaque;end=\"{end}\""));
+            }
+        }
+        Tell::Plan => {
+            if let Some(plan) = &exchange.plan {
+                put(CARDEA_PLAN, format!("\"{plan}\";units=1"));
+            }
+            for name in [limits::LIMIT, limits::POLICY] {
+                match exchange.answer_headers.iter().find(|(own, _)| *own == name) {
+                    Some((_, value)) => drop(headers.insert(name, value.clone())),
+                    None => drop(headers.remove(name)),
+                }
+            }
+        }
     }
 }
 

@@ -80,8 +80,8 @@ async fn ask(protection: &Protection, head: &Head<'_>, exchange: &mut Exchange) 
             exchange.subject.clone_from(&facts.subject);
             Ok(facts)
         }
-        Err(why @ (NoFacts::Junk | NoFacts::Inactive(_) | NoFacts::Bound)) => {
-            if matches!(why, NoFacts::Inactive(_)) {
+        Err(why @ (NoFacts::Junk | NoFacts::Inactive(_) | NoFacts::Revoked | NoFacts::Bound)) => {
+            if matches!(why, NoFacts::Inactive(_) | NoFacts::Revoked) {
                 exchange.client_id = protection.authority.former_client(token, &protection.audience);
             }
             Err(invalid(why.into(), &challenges.invalid_token))

@@ -52,6 +52,9 @@ pub struct Metadata {
     /// Not of a standard: a registrar's own clients are listed, and a repeated `Idempotency-Key` makes no second one.
     #[serde(default)]
     pub registration_list_supported: bool,
+    /// Not of a standard: a registrar ends what a client of its own holds.
+    #[serde(default)]
+    pub registration_revocation_supported: bool,
 }
 
 impl Metadata {

@@ -39,20 +39,32 @@ for (const input of document.querySelectorAll('input[type=file][data-into]')) {
   });
 }
 
-// What happens now is looked at again, unless somebody is at work in it.
+// What happens now is looked at again, unless somebody is at work in it: the page, or a part of it that has an address of
+// its own and answers 204 while nothing is new.
 for (const part of document.querySelectorAll('[data-live]')) {
-  const again = async () => {
-    const busy = document.hidden || part.contains(document.activeElement) || !getSelection().isCollapsed;
-    if (!busy) {
-      try {
-        const answer = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'error' });
-        if (!answer.ok) return;
-        const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-        const fresh = page.getElementById(part.id);
-        if (fresh && fresh.innerHTML !== part.innerHTML) part.replaceChildren(...fresh.childNodes);
-      } catch { return; }
-    }
-    setTimeout(again, 2000);
+  const from = part.dataset.live.startsWith('/') ? part.dataset.live : null;
+  const pause = document.querySelector(`[data-pause="${part.id}"]`);
+  pause?.addEventListener('click', () => {
+    const off = pause.getAttribute('aria-pressed') !== 'true';
+    pause.setAttribute('aria-pressed', String(off));
+    pause.textContent = off ? 'Look for new calls again' : 'Stop looking for new calls';
+  });
+  const look = async () => {
+    const answer = await fetch(from ? `${from}?after=${part.dataset.seq}` : location.href, { headers: { accept: 'text/html' }, redirect: 'error' });
+    if (answer.status === 204) return true;
+    if (!answer.ok) return false;
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const fresh = page.getElementById(part.id);
+    if (fresh && fresh.innerHTML !== part.innerHTML) part.replaceChildren(...fresh.childNodes);
+    if (fresh?.dataset.seq) part.dataset.seq = fresh.dataset.seq;
+    return true;
   };
-  setTimeout(again, 2000);
+  const again = async () => {
+    const busy = document.hidden || part.contains(document.activeElement) || !getSelection().isCollapsed || pause?.getAttribute('aria-pressed') === 'true';
+    try {
+      if (!busy && !(await look())) return;
+    } catch { return; }
+    setTimeout(again, from ? 1000 : 2000);
+  };
+  setTimeout(again, from ? 1000 : 2000);
 }

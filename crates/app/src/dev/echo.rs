@@ -33,19 +33,45 @@ async fn answer(
             "method": method.as_str(),
             "path": path,
             "body_bytes": body.len(),
-            "token": "an opaque one, which stayed at the gateway",
+            "token": token_of(&headers),
         },
         "upstream_received": {
             "header": head.map(|head| json!({"alg": head.alg, "kid": head.kid, "typ": head.typ})),
             "claims": principal.claims,
             "headers": shown(&headers),
         },
+        "it_cost": cost_of(&headers),
+        "traceparent": text(&headers, "traceparent"),
         "note": "This service received a signed JWT instead of your token and verified it with the issuer's public \
                  keys. What you see is that JWT decoded; the JWT itself stays behind the gateway.",
     });
     let mut text = serde_json::to_string_pretty(&answer).unwrap_or_default();
     text.push('\n');
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], text).into_response())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The gateway tells the end of the token and no more (`tell: [token-end]`): of ours it is the checksum.
+fn token_of(headers: &HeaderMap) -> String {
+    let end = text(headers, "cardea-token").and_then(|told| told.split('"').nth(1));
+    let stayed = "opaque; it stayed at the gateway";
+    end.map_or_else(|| stayed.to_owned(), |end| format!("…{end} ({stayed})"))
+}
+
+/// What the call takes of its plan, in the gateway's own words (`tell: [plan]`).
+fn cost_of(headers: &HeaderMap) -> Value {
+    let Some((plan, units)) = text(headers, "cardea-plan").and_then(|told| told.split_once(";units=")) else {
+        return json!("nothing: the caller has no plan for this API, which does not ask for one");
+    };
+    json!({
+        "plan": plan.trim_matches('"'),
+        "units": units.parse::<u32>().ok(),
+        "ratelimit": text(headers, "ratelimit"),
+        "ratelimit_policy": text(headers, "ratelimit-policy"),
+    })
 }
 
 /// The other headers, so that a newcomer sees what a service learns of a request.

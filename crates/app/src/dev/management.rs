@@ -94,7 +94,17 @@ fn resources(echo: &str) -> Vec<Value> {
     let document = |kind: &str, name: &str, spec: Value| json!({"kind": kind, "name": name, "spec": spec});
     vec![
         document("Upstream", "echo", json!({"endpoints": [echo]})),
-        document("Service", "echo", json!({"upstream": "echo", "audience": sample::AUDIENCE, "api": "echo"})),
+        document(
+            "Service",
+            "echo",
+            json!({
+                "upstream": "echo",
+                "audience": sample::AUDIENCE,
+                "api": "echo",
+                // So that the echo shows what it cost, and which token it was.
+                "identity": {"tell": ["token-end", "plan"]},
+            }),
+        ),
         document(
             "Route",
             "echo",

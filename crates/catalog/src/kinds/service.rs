@@ -52,6 +52,18 @@ pub struct ServiceSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IdentitySpec {
     pub forward: ForwardIdentity,
+    /// What the service is told of the call besides, in fields of their own.
+    pub tell: Vec<Tell>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tell {
+    /// `Cardea-Token`: the last six characters of the caller's opaque token, by which a person knows it again.
+    TokenEnd,
+    /// `Cardea-Plan`: the plan and the units that the call takes of it; `RateLimit` and `RateLimit-Policy` as the caller is
+    /// told.
+    Plan,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]

@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue};
 use super::rate::Rate;
 use crate::edge::Exchange;
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 pub(super) const RATE: &str = "rate";
 pub(super) const QUOTA: &str = "quota";

@@ -20,6 +20,7 @@ use catalog::{Api, CanonicalPath, LimitMode, Needed, Plan, QuotaSpec, Snapshot, 
 use http::HeaderValue;
 
 pub(crate) use book::{Acknowledged, Book, Origin};
+pub(crate) use fields::{LIMIT, POLICY};
 pub use quota::Held;
 pub(crate) use rate::{Bucket, Rate};
 

@@ -178,13 +178,29 @@ impl Core {
             Kept::Good(facts) => return (Ok(facts), "hit"),
             Kept::Past(client) => client,
         };
+        let (answer, how) = self.without(key, token, audience, was).await;
+        match answer {
+            // Only the issuer's word counts; that it was revoked is said where we have heard it.
+            Err(NoFacts::Inactive(_)) if self.cache.was_revoked(&key) => (Err(NoFacts::Revoked), "revoked"),
+            other => (other, how),
+        }
+    }
+
+    /// Where nothing good is kept of a token; whose it was, if it was known once.
+    async fn without(
+        self: &Arc<Self>,
+        key: Key,
+        token: &str,
+        audience: &Audience,
+        was: Option<Arc<str>>,
+    ) -> (Result<Arc<Facts>, NoFacts>, How) {
         if self.cache.is_inactive(&key, self.clock.monotonic_ms()) {
             return (Err(NoFacts::Inactive("the issuer said so")), "negative");
         }
         for _ in 0..FLIGHTS_WHEN_REVOKED {
             match self.ask(key, token, audience).await {
                 // Something was revoked while the question was under way; what it was about is asked again.
-                Ok(entry) if entry.is_revoked(&self.marks) => self.cache.forget(&key),
+                Ok(entry) if entry.is_revoked(&self.marks) => self.cache.revoke(key),
                 Ok(entry) => return (Ok(Arc::clone(&entry.facts)), "miss"),
                 Err(error) => {
                     if let (NoFacts::Inactive(_), Some(client)) = (&error, was) {
@@ -241,7 +257,11 @@ impl Core {
         if !self.hears_revocations() {
             return Kept::Past(client());
         }
-        if entry.is_current(self.clock.monotonic_ms(), self.clock.now()) && !entry.is_revoked(&self.marks) {
+        if entry.is_revoked(&self.marks) {
+            self.cache.revoke(*key);
+            return Kept::Past(client());
+        }
+        if entry.is_current(self.clock.monotonic_ms(), self.clock.now()) {
             return Kept::Good(Arc::clone(&entry.facts));
         }
         self.cache.forget(key);
@@ -319,7 +339,7 @@ pub(super) fn is_jwt(token: &str) -> bool {
 fn outcome(answer: &Result<Arc<Entry>, NoFacts>) -> &'static str {
     match answer {
         Ok(_) => "active",
-        Err(NoFacts::Inactive(_) | NoFacts::Junk) => "inactive",
+        Err(NoFacts::Inactive(_) | NoFacts::Revoked | NoFacts::Junk) => "inactive",
         Err(NoFacts::Bound) => "bound",
         Err(NoFacts::Busy) => "busy",
         Err(NoFacts::Unavailable(_)) => "unavailable",

@@ -84,9 +84,11 @@ pub(crate) struct Cache {
     inactive: Option<Bounded<Key, u64>>,
     /// Whose tokens were that are no longer active: so that those may find their calls. It lets nobody in.
     ended: Bounded<Key, Arc<str>>,
+    /// Tokens that a revocation meant while we knew them. Nothing is decided by it: what is revoked may be given back.
+    revoked: Bounded<Key, ()>,
 }
 
-/// Tokens that have ended, of which it is remembered whose they were.
+/// Tokens that have ended, of which it is remembered whose they were, and whether by a revocation.
 const ENDED: usize = 10_000;
 
 impl Cache {
@@ -96,6 +98,7 @@ impl Cache {
             facts: Bounded::new(entries.max(1)),
             inactive: inactive.then(|| Bounded::new((entries / 4).clamp(1, 50_000))),
             ended: Bounded::new(ENDED),
+            revoked: Bounded::new(ENDED),
         }
     }
 
@@ -122,6 +125,15 @@ impl Cache {
 
     pub fn forget(&self, key: &Key) {
         self.facts.remove(key);
+    }
+
+    pub fn revoke(&self, key: Key) {
+        self.facts.remove(&key);
+        self.revoked.insert(key, ());
+    }
+
+    pub fn was_revoked(&self, key: &Key) -> bool {
+        self.revoked.get(key).is_some()
     }
 
     pub fn is_inactive(&self, key: &Key, monotonic_ms: u64) -> bool {

@@ -26,7 +26,7 @@ pub(crate) use cache::AudienceId;
 pub(crate) use facts::Facts;
 pub(crate) use mint::Minter;
 
-/// Why there are no facts about a token. The first three are the caller's matter, the others ours or
+/// Why there are no facts about a token. The first four are the caller's matter, the others ours or
 /// the token service's: a denial and an outage are never mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoFacts {
@@ -34,6 +34,8 @@ pub(crate) enum NoFacts {
     Junk,
     /// The issuer says that the token is not active, or it is not an access token.
     Inactive(&'static str),
+    /// The same, after a revocation of which we have heard.
+    Revoked,
     /// Bound to a key (DPoP, mTLS) whose possession the caller has not shown.
     Bound,
     /// Too many questions at once.

@@ -444,6 +444,12 @@ impl Sent {
         found.map_or_else(String::new, |(_, value)| value.to_str().unwrap().to_owned())
     }
 
+    /// What the gateway's own answer says of the occurrence.
+    pub fn detail(&self) -> String {
+        let problem: Value = serde_json::from_slice(self.answer().body()).unwrap();
+        problem["detail"].as_str().unwrap_or_default().to_owned()
+    }
+
     pub fn slug(&self) -> String {
         let problem: Value = serde_json::from_slice(self.answer().body()).unwrap();
         assert_eq!(problem["request_id"], self.exchange.request_id.as_str());

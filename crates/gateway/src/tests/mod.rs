@@ -14,6 +14,7 @@ mod plans;
 mod policies;
 mod published;
 mod revocations;
+mod told;
 mod wire;
 
 use house::{House, Sent};

@@ -113,6 +113,36 @@ async fn whose_an_ended_token_was_is_known_and_lets_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_with_a_revoked_token_is_told_that_it_was() {
+    let house = house();
+    polls(&house, 2).await;
+    house.call(TOKEN).await;
+    house.issuer.answers(|_| Ok(answer(204, None, "", None)));
+    revoke(&house, "e", &Revoked::Grant("g1".into()));
+    polls(&house, 3).await;
+
+    // Also when the answer "not active" is kept, and when it is asked for again.
+    for seconds in [0, 0, 3600] {
+        house.clock.advance(Duration::from_secs(seconds));
+        let refused = house.call(TOKEN).await;
+        assert_eq!((refused.status(), refused.slug().as_str()), (401, "invalid_token"));
+        assert!(refused.detail().contains("revoked; get"), "{}", refused.detail());
+        assert_eq!(refused.exchange.token_cache, Some("revoked"));
+    }
+    // Of one that we never knew nothing is said.
+    let other = base::handle::encode(base::handle::ACCESS_TOKEN, b"another token");
+    let refused = house.call(&other).await;
+    assert_eq!((refused.status(), refused.detail().contains("malformed, expired")), (401, true));
+
+    // Whether it is good the issuer alone says: given back, it is.
+    let jwt = house.issuer.jwt(&json!({}));
+    house.issuer.answers(move |_| Ok(jwt_answer(&jwt, None)));
+    house.clock.advance(Duration::from_secs(3600));
+    let status = house.call(TOKEN).await.status();
+    assert!(status == 200 || status == 502, "{status}: whether the JWT of before has expired is another matter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_key_verifies_nothing_any_more() {
     let house = house();
     polls(&house, 2).await;

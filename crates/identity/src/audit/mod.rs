@@ -56,6 +56,8 @@ acts! {
     ClientDisabled = "client.disabled",
     ClientEnabled = "client.enabled",
     ClientDeleted = "client.deleted",
+    /// All its grants and tokens were ended; the client itself goes on.
+    ClientTokensRevoked = "client.tokens_revoked",
     /// By dynamic registration; beside it stands `client.created`.
     ClientRegistered = "client.registered",
     InitialTokenCreated = "initial_access_token.created",

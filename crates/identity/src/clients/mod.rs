@@ -129,6 +129,18 @@ pub async fn delete(cx: &mut Cx, client_id: &ClientId) -> Result<bool, StoreErro
     Ok(true)
 }
 
+/// Ends all tokens and grants of a client. It goes on itself: with its credentials it gets new ones, and people are
+/// asked again. How many grants there were.
+pub async fn revoke_tokens(cx: &mut Cx, client_id: &ClientId, reason: &'static str) -> Result<u64, StoreError> {
+    let revoked = grants::revoke_of_client(cx, client_id, reason).await?;
+    grants::revoke_below_client(cx, client_id, reason).await?;
+    let detail = json!({"reason": reason, "grants": revoked});
+    let record = audit::Record { client_id: Some(client_id.clone()), detail, ..Default::default() };
+    audit::record(cx, Act::ClientTokensRevoked, record).await?;
+    events::append(cx, Revoked::Client(client_id.to_string()), reason).await?;
+    Ok(revoked)
+}
+
 /// Shuts a client out until [`resume`]: its tokens are dead at once, its grants stay. False if it was already.
 pub async fn suspend(cx: &mut Cx, client_id: &ClientId) -> Result<bool, Refused> {
     set_suspended(cx, client_id, true).await

@@ -56,6 +56,8 @@ pub fn metadata(config: &Config) -> Value {
         "ui_locales_supported": ["en"],
         // Ours: `GET` of the registration endpoint lists the clients of the registrar that asks.
         "registration_list_supported": true,
+        // Ours: `POST /register/CLIENT/revoke` ends what a client holds.
+        "registration_revocation_supported": true,
         "claims_parameter_supported": false,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::revocation::{self, Revocation};
 use super::rotation::{self, Rotation};
 use super::{Done, Error, MOST_LISTED, managed, registrar, store};
 use crate::{Cx, SharedIdentity, clients};
@@ -20,6 +21,7 @@ pub fn routes() -> Router<SharedIdentity> {
         .route("/register", post(register_client).get(list_clients))
         .route("/register/{client}", get(show_client).put(update_client).delete(delete_client))
         .route("/register/{client}/secret", post(rotate_secret))
+        .route("/register/{client}/revoke", post(revoke_tokens))
 }
 
 async fn register_client(mut cx: Cx, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
@@ -105,6 +107,24 @@ async fn rotate_secret(
             .map_err(|_| Error::invalid_request("the body may have `overlap`, a number of seconds"))?,
     };
     let answer = rotation::rotate(&mut cx, &managed, &rotation).await?;
+    cx.commit().await?;
+    Ok(respond(StatusCode::OK, &answer))
+}
+
+/// Ours: the end of what the client holds, of one grant or of all.
+async fn revoke_tokens(
+    mut cx: Cx,
+    headers: HeaderMap,
+    Path(client): Path<ClientId>,
+    body: Bytes,
+) -> Result<Response, Error> {
+    let managed = managed(&mut cx, &headers, &client).await?;
+    let asked = match body.is_empty() {
+        true => Revocation::default(),
+        false => serde_json::from_value(json(&headers, &body)?)
+            .map_err(|_| Error::invalid_request("the body may have `grant_id`, a text"))?,
+    };
+    let answer = revocation::revoke(&mut cx, &managed, &asked).await?;
     cx.commit().await?;
     Ok(respond(StatusCode::OK, &answer))
 }

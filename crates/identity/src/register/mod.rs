@@ -5,14 +5,15 @@
 //! its clients may be. A repeated `Idempotency-Key` gets the same client. Of tokens and secrets only keyed hashes are
 //! stored, but for the answer of a registration with such a key, which is kept sealed for a day.
 //!
-//! Ours beyond the standards: the `Idempotency-Key`, the list of a registrar's own clients, that a registrar may
-//! manage them with its own token, and `POST …/secret`, which exchanges a secret without an outage.
+//! Ours beyond the standards: the `Idempotency-Key`, the list of a registrar's own clients, that a registrar may manage
+//! them with its own token, `POST …/secret` (exchange without an outage), `POST …/revoke` (the end of what one holds).
 
 mod error;
 mod http;
 pub mod initial;
 mod metadata;
 mod policy;
+mod revocation;
 mod rotation;
 mod store;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode};
 use ::store::StoreError;
 use base::ids::ClientId;
-use base::{Secret, Time, handle};
+use base::{Secret, handle};
 use jose::hash::{base64url, base64url_decode};
 use serde_json::{Map, Value, json};
 
@@ -121,7 +122,7 @@ impl Done {
             out.insert("client_secret".to_owned(), json!(secret.expose()));
         }
         if self.client.spec.token_endpoint_auth_method.has_secret() {
-            out.insert("client_secret_expires_at".to_owned(), json!(secret_expiry(cx, client_id).await?));
+            out.insert("client_secret_expires_at".to_owned(), json!(rotation::secret_expiry(cx, client_id).await?));
         }
         if let Some(token) = &self.token {
             out.insert("registration_access_token".to_owned(), json!(token.expose()));
@@ -131,14 +132,6 @@ impl Done {
         out.extend(metadata::written(&self.client, &self.registration.metadata));
         Ok(Value::Object(out))
     }
-}
-
-/// When the newest secret ends, in seconds; 0 for never.
-async fn secret_expiry(cx: &mut Cx, client_id: &ClientId) -> Result<i64, StoreError> {
-    let now = cx.now;
-    let secrets = clients::list_secrets(cx, client_id).await?;
-    let mut live = secrets.into_iter().filter(|secret| secret.expires_at.is_none_or(|at| at > now));
-    Ok(live.next_back().and_then(|secret| secret.expires_at).map_or(0, Time::seconds))
 }
 
 /// A value for `Idempotency-Key` and what it was sent with.

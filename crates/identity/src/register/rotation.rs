@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ::http::StatusCode;
+use ::store::StoreError;
 use base::Time;
+use base::ids::ClientId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -60,4 +62,12 @@ pub(super) async fn rotate(cx: &mut Cx, managed: &Managed, rotation: &Rotation) 
 /// Of two live secrets the one that is used: if the answer to the last exchange was lost, that is the older one.
 fn in_use(live: &[SecretInfo]) -> Option<&SecretInfo> {
     live.iter().max_by_key(|secret| (secret.last_used_at, secret.created_at))
+}
+
+/// When the newest secret ends, in seconds; 0 for never.
+pub(super) async fn secret_expiry(cx: &mut Cx, client_id: &ClientId) -> Result<i64, StoreError> {
+    let now = cx.now;
+    let secrets = clients::list_secrets(cx, client_id).await?;
+    let mut live = secrets.into_iter().filter(|secret| secret.expires_at.is_none_or(|at| at > now));
+    Ok(live.next_back().and_then(|secret| secret.expires_at).map_or(0, Time::seconds))
 }

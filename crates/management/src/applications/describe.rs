@@ -52,6 +52,13 @@ pub(crate) fn operations() -> Vec<Operation> {
                 json!({"type": ["integer", "null"], "minimum": 0, "description": "Seconds, at most 30 days; default 7 days"}),
             )]))
             .answer(named("Application")),
+        Operation::post("/management/v1/applications/{application}/revoke", "revokeTokens", tag, DEVELOP)
+            .summary("Ends the tokens that it holds at the identity system: of one grant, or all; it goes on itself")
+            .body(body([(
+                "grant?",
+                json!({"type": ["string", "null"], "minLength": 1, "maxLength": 200, "description": "Of this grant alone"}),
+            )]))
+            .answer(object([("revoked", json!({"type": "integer", "minimum": 0}))])),
         Operation::post("/management/v1/applications/{application}/retry", "retryApplication", tag, DEVELOP)
             .summary("Tries again what was given up")
             .answer(named("Application")),

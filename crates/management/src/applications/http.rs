@@ -31,6 +31,7 @@ pub fn routes() -> Vec<Route> {
         ),
         ("/management/v1/applications/{application}/credentials", Guard::Api, post(take_credentials)),
         ("/management/v1/applications/{application}/secret", Guard::Api, post(rotate_secret)),
+        ("/management/v1/applications/{application}/revoke", Guard::Api, post(revoke_tokens)),
         ("/management/v1/applications/{application}/retry", Guard::Api, post(retry_application)),
         ("/management/v1/reconcile", Guard::Api, post(reconcile_clients)),
     ]
@@ -122,6 +123,21 @@ async fn rotate_secret(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result
     let asked: Rotation = sent.or_default()?;
     let changed = super::rotate(&mut cx, &id, asked.overlap.map(Duration::from_secs)).await?;
     Ok(ok(&view(&after(cx, changed).await?)))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revocation {
+    /// Of this grant alone.
+    grant: Option<String>,
+}
+
+async fn revoke_tokens(mut cx: Cx, Path(id): Path<String>, sent: Sent) -> Result<Response, Refused> {
+    super::see(&mut cx, &id).await?;
+    let asked: Revocation = sent.or_default()?;
+    let revoked = super::revoke(&mut cx, &id, asked.grant.as_deref()).await?;
+    cx.commit().await?;
+    Ok(ok(&json!({"revoked": revoked})))
 }
 
 async fn retry_application(mut cx: Cx, Path(id): Path<String>) -> Result<Response, Refused> {

@@ -197,6 +197,24 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Not of a standard: ends what a client holds, of one grant or of all; as its registrar, so that the identity
+    /// system knows who asks. How many grants there were.
+    pub async fn revoke(&self, uri: &str, grant: Option<&str>) -> Result<u64, Trouble> {
+        if !self.metadata.registration_revocation_supported {
+            return Err(Trouble::No(NO_REVOCATION.to_owned()));
+        }
+        let asked = grant.map_or_else(|| json!({}), |grant| json!({"grant_id": grant}));
+        let (status, body) = self.manage(Method::POST, &format!("{uri}/revoke"), None, Some(&asked)).await?;
+        match (status, body.get("revoked").and_then(Value::as_u64)) {
+            (StatusCode::OK, Some(revoked)) => Ok(revoked),
+            (StatusCode::OK, None) => Err(Trouble::Unsure(WRONG.to_owned())),
+            (StatusCode::NOT_FOUND, _) => {
+                Err(Trouble::No("the identity system has no such grant of this application".to_owned()))
+            }
+            _ => Err(refused(status, &body)),
+        }
+    }
+
     fn listed(&self, client: &Value) -> Option<Listed> {
         let text = |name: &str| client.get(name).and_then(Value::as_str).filter(|text| text.len() <= MOST_TEXT);
         Some(Listed {
@@ -339,6 +357,9 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// Where the identity system is not one of ours.
+pub(super) const NO_REVOCATION: &str = "this identity system has no way for a portal to revoke tokens that it does not \
+    know (RFC 7009 asks for the token itself); revoke them there";
 const WRONG: &str = "the identity system's answer cannot be read";
 
 fn later(refused: Refused) -> Trouble {

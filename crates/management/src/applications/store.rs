@@ -247,6 +247,18 @@ pub(super) async fn find(cx: &mut Cx, id: &str) -> Result<Option<Application>, S
     cx.tx.read_one(sql, &params![id]).await?.as_ref().map(read).transpose()
 }
 
+/// The one that is registered as this client.
+pub(super) async fn find_by_client(cx: &mut Cx, client: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT application FROM applications WHERE client = $1 AND state = 'registered'";
+    cx.tx.read_one(sql, &params![client]).await?.map(|row| row.string("application")).transpose()
+}
+
+pub(super) async fn client_uri(cx: &mut Cx, id: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT client_uri FROM applications WHERE application = $1 AND state = 'registered'";
+    let row = cx.tx.read_one(sql, &params![id]).await?;
+    row.map_or(Ok(None), |row| row.opt_string("client_uri"))
+}
+
 pub(super) async fn list(cx: &mut Cx, filter: &Filter, limit: i64) -> Result<Vec<Application>, StoreError> {
     let sql = "SELECT a.application, a.organisation, a.name, a.kind, a.redirect_uris, a.scopes, a.state, a.client,
         a.revision, a.settled, a.rotation, a.rotated, a.attempts, a.error, a.created_at, a.created_by, a.changed_at,

@@ -1,6 +1,7 @@
 //! The saga against a scripted identity system that dies, lies, loses answers and changes tokens.
 
-mod fake;
+pub(crate) mod fake;
+mod revoke;
 
 use std::time::Duration;
 

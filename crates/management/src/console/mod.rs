@@ -3,6 +3,7 @@
 mod apis;
 mod consumers;
 mod house;
+mod live;
 mod now;
 mod plans;
 mod policies;
@@ -17,7 +18,9 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
         ("/console", Guard::Public, get(now::overview)),
         ("/console/calls", Guard::Public, get(now::calls)),
-        ("/console/calls/{request}", Guard::Public, get(now::call)),
+        ("/console/live", Guard::Public, get(live::part)),
+        ("/console/calls/{request}", Guard::Public, get(live::call)),
+        ("/console/calls/{request}/revoke", Guard::Public, get(live::ask).post(live::revoke)),
         ("/console/gateways", Guard::Public, get(now::gateways)),
         ("/console/apis", Guard::Public, get(apis::list)),
         ("/console/import", Guard::Public, get(apis::import_form).post(apis::import)),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::response::Response;
 use serde::Serialize;
 use web::{When, when};
 
+use super::live::{self, Live};
 use crate::actor::Right;
 use crate::error::Refused;
 use crate::pages::{Halt, Visit};
@@ -65,19 +66,18 @@ async fn make_overview(visit: &mut Visit) -> Result<Response, Halt> {
     #[derive(Serialize)]
     struct Content {
         usage: shared::Days,
-        calls: Vec<CallView>,
+        live: Live,
         gateways: Vec<GatewayView>,
         version: u64,
         waiting: usize,
         apis: usize,
     }
     visit.need(Right::Read)?;
-    let (calls, _) = shared::calls(visit, Scope::All).await?;
     let (gateways, version) = all_gateways(visit).await?;
     let filter = Filter { to_decide: Some(()), ..Filter::default() };
     let content = Content {
         usage: shared::days(visit, None, None, Group::Api).await?,
-        calls: calls.into_iter().take(10).collect(),
+        live: live::live(visit).await?,
         waiting: subscriptions::list(&mut visit.cx, &filter, 100).await?.len(),
         apis: crate::registry::published(&mut visit.cx).await?.len(),
         gateways,
@@ -112,16 +112,6 @@ async fn calls_page(visit: &mut Visit) -> Result<Response, Halt> {
         first_page: visit.query.one("before").is_none(),
     };
     Ok(visit.show("console/calls.html", content))
-}
-
-pub(super) async fn call(mut visit: Visit, Path(id): Path<String>) -> Response {
-    let made = one_call(&mut visit, &id).await;
-    visit.answer(made)
-}
-
-async fn one_call(visit: &mut Visit, id: &str) -> Result<Response, Halt> {
-    visit.need(Right::Read)?;
-    shared::call_page(visit, id, "console/call.html").await
 }
 
 pub(super) async fn gateways(mut visit: Visit) -> Response {

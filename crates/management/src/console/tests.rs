@@ -1,14 +1,17 @@
 //! What the provider's people see, over the router.
 
 use ::http::StatusCode;
+use catalog::usage::{Outcome, UsageRecord, Way};
 use serde_json::json;
 use testkit::db::TestDb;
 use testkit::{Browser, store_test};
 
 use crate::actor::Role;
+use crate::applications::tests::fake::Fake;
 use crate::tests::Platform;
-use crate::tests::house::URL;
-use crate::{Actor, Cx, MIGRATIONS, PROVIDER, people, session};
+use crate::tests::house::{URL, config};
+use crate::usage::tests::{batch, record, send};
+use crate::{Actor, Config, Cx, MIGRATIONS, PROVIDER, applications, people, session};
 
 pub(crate) const DOCUMENT: &str = r##"{"openapi": "3.1.0", "info": {"title": "Orders", "version": "1.0.0", "description": "All orders.\n\n- quick"},
   "servers": [{"url": "http://localhost:3000"}],
@@ -218,4 +221,105 @@ store_test!(a_subscription_is_decided_by_page, MIGRATIONS, |db: TestDb| async mo
     let mut other = signed_in(&p, "bob", None).await;
     assert_eq!(other.get(&format!("/subscriptions/{}", made.id)).await.status, StatusCode::NOT_FOUND);
     assert_eq!(publisher.get(&format!("/console/consumers/{home}")).await.status, StatusCode::OK);
+});
+
+/// A call of the application, as a gateway reports it.
+async fn called(p: &Platform, first: u64, request: &str, client: Option<&str>, grant: Option<&str>) {
+    let way = Way {
+        identified_ns: Some(1_000),
+        token: Some("hit".to_owned()),
+        token_end: Some("aB3xyz".to_owned()),
+        grant: grant.map(str::to_owned),
+        ..Way::default()
+    };
+    let record = UsageRecord {
+        client: client.map(str::to_owned),
+        way: Some(Box::new(way)),
+        ..record(request, p.clock.shared().now(), None, Outcome::Served)
+    };
+    assert_eq!(send(p, "edge-1", &batch("g1", first, vec![record])).await.status, StatusCode::OK);
+}
+
+store_test!(the_newest_call_is_shown_and_what_it_was_made_with_ended, MIGRATIONS, |db: TestDb| async move {
+    let fake = Fake::ours();
+    let config = Config { peer: fake.peer(), ..config(&db) };
+    let p = Platform::with(db, config).await;
+    let mut admin = signed_in(&p, "adam", Some(Role::Administrator)).await;
+    let mut publisher = signed_in(&p, "pia", Some(Role::Publisher)).await;
+    let mut cx = p.cx(Actor::System);
+    people::found(&mut cx, "Acme", Some("acme")).await.unwrap();
+    let wanted = applications::Wanted {
+        name: "Bright Books".to_owned(),
+        kind: applications::Kind::Service,
+        redirect_uris: Vec::new(),
+        scopes: Vec::new(),
+    };
+    let id = applications::create(&mut cx, "acme", &wanted).await.unwrap().id;
+    cx.commit().await.unwrap();
+    let client = applications::go_on(&p.management, &id).await.unwrap().unwrap().client.unwrap();
+
+    assert!(admin.get("/console").await.body.contains("No calls yet"));
+    assert_eq!(admin.get_once("/console/live?after=0").await.status, StatusCode::NO_CONTENT);
+    called(&p, 1, "request-1", Some(&client), Some("grant-1")).await;
+    let part = admin.get("/console/live?after=0").await;
+    assert!(part.body.contains("…aB3xyz") && part.body.contains("Bright Books"), "{}", part.body);
+    assert!(part.body.contains("data-seq=\"1\"") && part.body.contains("/console/calls/request-1/revoke"));
+    assert_eq!(admin.get_once("/console/live?after=1").await.status, StatusCode::NO_CONTENT);
+    assert!(admin.get("/console").await.body.contains("…aB3xyz"));
+    assert!(!publisher.get("/console").await.body.contains("/revoke"), "who may not is not offered it");
+
+    let path = "/console/calls/request-1/revoke";
+    let page = admin.get(path).await;
+    assert!(page.body.contains("grant-1") && page.body.contains("Everything that Bright Books holds"), "{}", page.body);
+    let csrf = page.body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let form = |what: &str, csrf: &str| [("csrf".to_owned(), csrf.to_owned()), ("what".to_owned(), what.to_owned())];
+    assert_eq!(admin.post(path, &form("grant", "forged")).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(admin.post(path, &form("", &csrf)).await.status, StatusCode::BAD_REQUEST);
+    let theirs = publisher.get("/console/plans/new").await;
+    let their_csrf = theirs.body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(publisher.post(path, &form("grant", &their_csrf)).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(fake.revoked(), []);
+
+    let done = admin.post(path, &form("grant", &csrf)).await;
+
+    assert!(done.body.contains("Revoked: 1 grant"), "{}", done.body);
+    admin.post(path, &form("all", &csrf)).await;
+    assert_eq!(fake.revoked(), [(client.clone(), Some("grant-1".to_owned())), (client.clone(), None)]);
+    // A call whose grant nobody told is not taken for all of them; a client from elsewhere is told of.
+    called(&p, 2, "request-2", Some(&client), None).await;
+    let nameless = "/console/calls/request-2/revoke";
+    assert!(!admin.get(nameless).await.body.contains("revoke-grant"));
+    assert_eq!(admin.post(nameless, &form("grant", &csrf)).await.status, StatusCode::BAD_REQUEST);
+    called(&p, 3, "request-3", Some("elsewhere"), Some("grant-9")).await;
+    assert!(admin.get("/console/calls/request-3").await.body.contains("was not registered by this portal"));
+    assert_eq!(admin.post("/console/calls/request-3/revoke", &form("all", &csrf)).await.status, StatusCode::CONFLICT);
+    called(&p, 4, "request-4", None, None).await;
+    assert_eq!(admin.get_once("/console/calls/request-4/revoke").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(fake.revoked().len(), 2);
+});
+
+store_test!(with_another_identity_system_nothing_is_offered_and_why, MIGRATIONS, |db: TestDb| async move {
+    let fake = Fake::another();
+    let config = Config { peer: fake.peer(), ..config(&db) };
+    let p = Platform::with(db, config).await;
+    let mut admin = signed_in(&p, "adam", Some(Role::Administrator)).await;
+    let mut cx = p.cx(Actor::System);
+    people::found(&mut cx, "Acme", Some("acme")).await.unwrap();
+    let wanted = applications::Wanted {
+        name: "Bright Books".to_owned(),
+        kind: applications::Kind::Service,
+        redirect_uris: Vec::new(),
+        scopes: Vec::new(),
+    };
+    let id = applications::create(&mut cx, "acme", &wanted).await.unwrap().id;
+    cx.commit().await.unwrap();
+    let client = applications::go_on(&p.management, &id).await.unwrap().unwrap().client.unwrap();
+
+    called(&p, 1, "request-1", Some(&client), None).await;
+
+    for path in ["/console", "/console/calls/request-1", "/console/calls/request-1/revoke"] {
+        let page = admin.get(path).await;
+        assert!(page.body.contains("no way for a portal to revoke"), "{path}: {}", page.body);
+        assert!(!page.body.contains("revoke-all") && !page.body.contains("request-1/revoke\""), "{path}");
+    }
 });

@@ -13,7 +13,7 @@ use crate::actor::Share;
 use crate::error::Refused;
 use crate::pages::{Halt, Visit};
 use crate::usage::{self, CallFilter, Figures, Group, Question, Scope, Step};
-use crate::views::{self, Bar, CallView, FiguresView};
+use crate::views::{self, Bar, CallView, FiguresView, Reader};
 
 const CALLS: i64 = 50;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -107,6 +107,7 @@ fn add(total: &mut Figures, one: &Figures) {
 
 /// A page of calls, and the address of the next one.
 pub(crate) async fn calls(visit: &mut Visit, scope: Scope) -> Result<(Vec<CallView>, Option<String>), Halt> {
+    let reader = if scope == Scope::All { Reader::Provider } else { Reader::Consumer };
     let outcome = visit.query.one("outcome").filter(|outcome| ["served", "refused", "failed"].contains(outcome));
     let filter = CallFilter {
         scope,
@@ -117,7 +118,7 @@ pub(crate) async fn calls(visit: &mut Visit, scope: Scope) -> Result<(Vec<CallVi
     let full = i64::try_from(found.len()).unwrap_or(0) >= CALLS;
     let next = found.last().filter(|_| full).map(|last| visit.with("before", &last.seq.to_string()));
     let now = visit.cx.now;
-    Ok((found.iter().map(|call| views::call(call, now)).collect(), next))
+    Ok((found.iter().map(|call| views::call(call, now, reader)).collect(), next))
 }
 
 pub(super) async fn show(mut visit: Visit) -> Response {
@@ -158,12 +159,11 @@ pub(crate) fn plain_id(id: &str) -> String {
 }
 
 pub(super) async fn show_call(mut visit: Visit, Path(id): Path<String>) -> Response {
-    let made = call_page(&mut visit, &id, "portal/call.html").await;
+    let made = call_page(&mut visit, &id).await;
     visit.answer(made)
 }
 
-/// One call; the same content in the portal and the console.
-pub(crate) async fn call_page(visit: &mut Visit, id: &str, template: &'static str) -> Result<Response, Halt> {
+async fn call_page(visit: &mut Visit, id: &str) -> Result<Response, Halt> {
     #[derive(Serialize)]
     struct Content {
         call: CallView,
@@ -172,5 +172,5 @@ pub(crate) async fn call_page(visit: &mut Visit, id: &str, template: &'static st
     let found = usage::find_call(&mut visit.cx, id).await?;
     let found = found.ok_or(Refused::NotFound("call with this request id that you may see"))?;
     let now = visit.cx.now;
-    Ok(visit.show(template, Content { call: views::call(&found, now) }))
+    Ok(visit.show("portal/call.html", Content { call: views::call(&found, now, Reader::Consumer) }))
 }

@@ -5,11 +5,14 @@ use serde::Serialize;
 use web::{When, when};
 
 use super::time_of;
+use super::way::{self, MapView, Reader, StepView};
 use crate::usage::Call;
 
 #[derive(Serialize)]
 pub(crate) struct CallView {
     pub id: String,
+    /// Its place in the ledger.
+    pub seq: i64,
     pub at: When,
     pub clock: String,
     pub api: String,
@@ -39,15 +42,9 @@ pub(crate) struct CallView {
     pub units: i64,
     pub took: String,
     pub way: Vec<StepView>,
-}
-
-/// A step of the gateway, as far as the record tells.
-#[derive(Serialize)]
-pub(crate) struct StepView {
-    pub name: &'static str,
-    pub said: String,
-    /// `stop`: here it ended; `skipped`: not reached
-    pub state: &'static str,
+    pub map: MapView,
+    /// What the token was issued under; for the provider's people.
+    pub grant: Option<String>,
 }
 
 /// How a step of a composition went.
@@ -61,8 +58,13 @@ pub(crate) struct PartView {
     pub why: Option<&'static str>,
 }
 
-pub(crate) fn call(of: &Call, now: Time) -> CallView {
-    let told = of.reason.as_deref().map(reason);
+pub(crate) fn call(of: &Call, now: Time, reader: Reader) -> CallView {
+    let way = way::steps(of, reader);
+    let is_revoked = of.way.as_ref().is_some_and(|way| way.token.as_deref() == Some("revoked"));
+    let told = match of.reason.as_deref() {
+        Some("invalid_token") if is_revoked => Some(("The access token has been revoked.", "Get a new token.")),
+        other => other.map(reason),
+    };
     let passed = of.way.as_ref();
     let policies =
         passed.and_then(|way| way.policies.as_deref()).filter(|_| of.reason.as_deref().is_some_and(is_policy));
@@ -85,8 +87,11 @@ pub(crate) fn call(of: &Call, now: Time) -> CallView {
             Some("policy_denied" | "policy_unavailable" | "insufficient_user_authentication")
         ),
         took: time_of(of.micros),
-        way: way(of),
+        map: way::map(of, &way),
+        way,
+        grant: of.way.as_ref().and_then(|way| way.grant.clone()).filter(|_| reader == Reader::Provider),
         id: of.request_id.clone(),
+        seq: of.seq,
         api: of.api.clone(),
         operation: of.operation.clone(),
         method: of.method.clone(),
@@ -184,46 +189,6 @@ pub(crate) fn reason(slug: &str) -> (&'static str, &'static str) {
             ("The gateway's answer says why.", "Read `detail` of the problem in the answer; its `type` names the kind.")
         }
     }
-}
-
-/// The gateway's steps in their order, with what the record says of each.
-fn way(of: &Call) -> Vec<StepView> {
-    let stopped_at = match (of.outcome.as_str(), of.reason.as_deref()) {
-        ("served", _) => 6,
-        (_, Some("api_retired" | "no_route" | "method_not_allowed" | "bad_path" | "usage_unavailable")) => 0,
-        (_, Some(reason)) if reason.contains("token") => 1,
-        (_, Some("no_subscription" | "rate_limited" | "quota_exceeded")) => 2,
-        (_, Some("insufficient_scope" | "insufficient_claims")) => 3,
-        (_, Some(reason)) if is_policy(reason) => 4,
-        ("refused", _) => 4,
-        _ => 5,
-    };
-    let plan = match (&of.plan, &of.subscription) {
-        (Some(plan), _) => format!("plan {plan}, {} unit{}", of.units, if of.units == 1 { "" } else { "s" }),
-        (None, Some(_)) => "subscription known".to_owned(),
-        (None, None) => "no plan asked for".to_owned(),
-    };
-    let client = of.client.as_deref().map_or_else(|| "nobody known".to_owned(), |client| format!("client {client}"));
-    let steps: [(&'static str, String); 6] = [
-        ("Route", format!("{} → {}", of.method, of.operation)),
-        ("Token", client),
-        ("Plan", plan),
-        ("Scopes", "audience, scopes, claims".to_owned()),
-        ("Policy", "as the route says".to_owned()),
-        ("Backend", format!("answered {} in {}", of.status, time_of(of.micros))),
-    ];
-    let mut out = Vec::new();
-    for (at, (name, said)) in steps.into_iter().enumerate() {
-        let (said, state) = match at.cmp(&stopped_at) {
-            std::cmp::Ordering::Less => (said, "passed"),
-            std::cmp::Ordering::Equal => {
-                (format!("{}: {}", of.status, of.reason.as_deref().unwrap_or("refused")), "stop")
-            }
-            std::cmp::Ordering::Greater => ("not reached".to_owned(), "skipped"),
-        };
-        out.push(StepView { name, said, state });
-    }
-    out
 }
 
 /// Whether it is for policies to say so.

@@ -4,6 +4,7 @@
 mod calls;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use base::Time;
 use catalog::published::Document;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use web::{When, when};
 
 pub(crate) use calls::{CallView, call};
+pub(crate) use way::Reader;
 
 use crate::plans::Plan;
 use crate::plans::window_word;

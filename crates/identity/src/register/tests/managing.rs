@@ -7,7 +7,7 @@ use super::{application, caller, portal_spec};
 use crate::clients::{self, ClientSpec, Consent};
 use crate::tests::actors::{Answer, Caller, ORDERS};
 use crate::tests::platform::Platform;
-use crate::{MIGRATIONS, scopes};
+use crate::{MIGRATIONS, audit, scopes};
 
 fn update_of(app: &Answer) -> Value {
     let mut body = application();
@@ -213,4 +213,47 @@ store_test!(a_suspended_application_is_dead_until_it_is_resumed, MIGRATIONS, |db
     cx.commit().await.unwrap();
     assert_eq!(stock_token(&p, &caller(&app)).await.status, 200);
     assert!(!p.is_active(&m.stock, &token).await, "what was out then stays dead");
+});
+
+store_test!(who_manages_a_client_ends_what_it_holds, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let gate = p.market().await.gateway;
+    let portal = p.portal(&portal_spec("portal")).await;
+    let other = p.portal(&portal_spec("other")).await;
+    let (app, neighbour) = (p.app(&portal).await, p.app(&portal).await);
+    let tokens = [caller(&app), caller(&neighbour)];
+    let (one, two) = (stock_token(&p, &tokens[0]).await, stock_token(&p, &tokens[1]).await);
+    let (one, two) = (one.text("access_token"), two.text("access_token"));
+    let (grant, strange) = (p.introspect(&gate, &one).await, p.introspect(&gate, &two).await);
+    let (grant, strange) = (&grant["grant_id"], &strange["grant_id"]);
+    let path = format!("/register/{}/revoke", app.text("client_id"));
+    let ask = async |token: &str, body: Value| p.json(Method::POST, &path, token, &[], &body).await;
+
+    // Deny by default: nobody, another registrar, another client's token, its own secret; another client's grant.
+    for wrong in ["", "nonsense", &neighbour.text("registration_access_token"), &app.text("client_secret"), &one] {
+        assert_eq!(ask(wrong, json!({})).await.error().0, 401, "{wrong}");
+    }
+    assert_eq!(ask(&other.token, json!({"grant_id": grant})).await.error().0, 404);
+    assert_eq!(ask(&portal.token, json!({"grant_id": strange})).await.error().0, 404);
+    assert_eq!(ask(&portal.token, json!({"grant_id": "no such"})).await.error().0, 404);
+    assert_eq!(ask(&portal.token, json!({"grant": grant})).await.error().0, 400, "a wrong word is not all of them");
+    assert!(p.is_active(&gate, &one).await && p.is_active(&gate, &two).await);
+
+    let revoked = ask(&portal.token, json!({"grant_id": grant})).await;
+
+    assert_eq!((revoked.status.as_u16(), &revoked.json()["revoked"]), (200, &json!(1)), "{}", revoked.body);
+    assert!(!p.is_active(&gate, &one).await && p.is_active(&gate, &two).await);
+    assert_eq!(ask(&portal.token, json!({"grant_id": grant})).await.json()["revoked"], 0, "it was before");
+    let again = stock_token(&p, &tokens[0]).await.text("access_token");
+    assert!(p.is_active(&gate, &again).await, "the client goes on");
+
+    let all = ask(&portal.token, json!({})).await;
+
+    assert_eq!(all.json()["revoked"], 1);
+    assert!(!p.is_active(&gate, &again).await && p.is_active(&gate, &two).await);
+    let page = audit::list(&mut p.cx(), &audit::Filter::default(), None, 100).await.unwrap();
+    let by: Vec<_> = page.entries.into_iter().filter(|entry| entry.act.ends_with("revoked")).collect();
+    let acts: Vec<&str> = by.iter().map(|entry| entry.act.as_str()).collect();
+    assert_eq!(acts, ["client.tokens_revoked", "grant.revoked"]);
+    assert!(by.iter().all(|entry| entry.actor.contains("portal")), "{by:?}");
 });

@@ -47,6 +47,8 @@ struct Inside {
     registrations: usize,
     tokens_given: usize,
     elsewhere: usize,
+    /// Client, and grant if one was named.
+    revoked: Vec<(String, Option<String>)>,
 }
 
 #[derive(Clone, Default)]
@@ -106,6 +108,10 @@ impl Fake {
 
     pub fn registrations(&self) -> usize {
         self.0.lock().unwrap().registrations
+    }
+
+    pub fn revoked(&self) -> Vec<(String, Option<String>)> {
+        self.0.lock().unwrap().revoked.clone()
     }
 
     pub fn tokens_given(&self) -> usize {
@@ -187,6 +193,7 @@ impl Inside {
             "token_endpoint": format!("{ISSUER}/token"),
             "registration_endpoint": format!("{ISSUER}/register"),
             "registration_list_supported": self.repeats,
+            "registration_revocation_supported": self.repeats,
         })
     }
 
@@ -196,6 +203,17 @@ impl Inside {
         let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
         let rest = request.uri().path().strip_prefix("/register").unwrap().trim_start_matches('/').to_owned();
         let is_registrar = token == "registrar" || token == "initial";
+        if let Some(id) = rest.strip_suffix("/revoke") {
+            return match (is_registrar && self.repeats, self.clients.contains_key(id)) {
+                (false, _) => (401, json!({"error": "invalid_token"})),
+                (true, false) => (404, json!({"error": "not_found"})),
+                (true, true) if body["grant_id"] == "strange" => (404, json!({"error": "not_found"})),
+                (true, true) => {
+                    self.revoked.push((id.to_owned(), body["grant_id"].as_str().map(str::to_owned)));
+                    (200, json!({"revoked": 1}))
+                }
+            };
+        }
         let (id, secret) = rest.strip_suffix("/secret").map_or((rest.as_str(), false), |id| (id, true));
         if id.is_empty() {
             return match (is_registrar, request.method()) {

@@ -256,6 +256,8 @@ async fn a_route_is_explained_with_where_it_is_written() {
 
     assert!(answer.contains("published"), "{answer}");
     assert!(answer.contains("echo.read"), "{answer}");
+    assert!(answer.contains("decided in the gateway by the policies of central"), "{answer}");
+    assert!(answer.contains("may the subject call Operation echo/echo?"), "{answer}");
     assert_eq!(nothing.status.code(), Some(1));
 }
 

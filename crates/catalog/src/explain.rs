@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use crate::matcher::Found;
 use crate::path::CanonicalPath;
-use crate::snapshot::{Auth, Route, Service, Snapshot, Target};
+use crate::snapshot::{Auth, Policy, Route, Service, Snapshot, Target};
 use crate::source::Source;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +50,8 @@ pub struct Chosen {
     /// `None`: public, as written.
     pub token: Option<TokenAsked>,
     pub auth_at: Source,
+    /// `None`: nobody is asked besides.
+    pub policy: Option<PolicyAsked>,
     pub cors_at: Option<Source>,
     pub max_body_bytes: u64,
     pub head_timeout_ms: u64,
@@ -75,6 +78,30 @@ pub struct TokenAsked {
     pub scopes: Vec<String>,
     pub any_scope: Vec<String>,
     pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Who decides about the call, after scopes and claims.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyAsked {
+    pub source: String,
+    pub source_at: Source,
+    pub engine: Engine,
+    /// It is decided and written down; nothing is refused.
+    pub shadow: bool,
+    pub action: String,
+    /// Type and id, with the values of this request's path.
+    pub resource: String,
+    pub written_at: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// The gateway, by the policies of an entitlement system.
+    Gateway,
+    /// A decision point that is asked at each call (AuthZEN).
+    DecisionPoint,
 }
 
 impl Snapshot {
@@ -136,9 +163,37 @@ fn chosen(route: &Route, path: &CanonicalPath<'_>) -> Chosen {
         }),
         token,
         auth_at: route.auth_source.clone(),
+        policy: route.policy.as_ref().map(|policy| policy_asked(policy, route, path)),
         cors_at: route.cors_source.clone(),
         max_body_bytes: route.max_body,
         head_timeout_ms: u64::try_from(route.head_timeout.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn policy_asked(policy: &Policy, route: &Route, path: &CanonicalPath<'_>) -> PolicyAsked {
+    let resource = match &policy.resource {
+        Some(resource) => {
+            let mut id = String::new();
+            for (text, parameter) in &resource.id {
+                id.push_str(text);
+                let value = parameter.as_ref().map_or("", |name| route.pattern.value(name, path));
+                id.push_str(&percent_decode_str(value).decode_utf8_lossy());
+            }
+            format!("{} {id}", resource.kind)
+        }
+        None => {
+            let api = route.api.as_ref().map_or(route.realm(), |api| &api.name);
+            format!("Operation {api}/{}", route.operation)
+        }
+    };
+    PolicyAsked {
+        source: policy.source.name.to_string(),
+        source_at: policy.source.source.clone(),
+        engine: if policy.source.spec.snapshot.is_some() { Engine::Gateway } else { Engine::DecisionPoint },
+        shadow: policy.shadow,
+        action: policy.action.to_string(),
+        resource,
+        written_at: policy.written_at.clone(),
     }
 }
 
@@ -185,6 +240,21 @@ impl fmt::Display for Chosen {
         }
         for (name, values) in &token.claims {
             write!(f, "\n            with claim {name} in {values}")?;
+        }
+        self.policy.as_ref().map_or(Ok(()), |policy| policy.fmt(f))
+    }
+}
+
+impl fmt::Display for PolicyAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decided = match self.engine {
+            Engine::Gateway => "decided in the gateway by the policies of",
+            Engine::DecisionPoint => "asked at each call of",
+        };
+        write!(f, "\n  policy    {decided} {} ({})  {}", self.source, self.source_at, self.written_at)?;
+        write!(f, "\n            may the subject {} {}?", self.action, self.resource)?;
+        if self.shadow {
+            write!(f, "\n            in shadow: written down, nothing is refused")?;
         }
         Ok(())
     }

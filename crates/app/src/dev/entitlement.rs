@@ -63,7 +63,7 @@ const STARTER: &str = "\
 @id(\"token-holders-call\")
 permit (principal, action == Action::\"call\", resource);
 
-// Asked at issue, where the identity system is told to ask.
+// Asked at each issue; here it is only written down what would have come of it.
 @id(\"tokens-are-issued\")
 permit (principal, action in [Action::\"issue_token\", Action::\"grant_scope\"], resource);
 ";

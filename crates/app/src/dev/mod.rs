@@ -161,9 +161,20 @@ fn identity_config(instance: &Instance, folder: &Folder) -> anyhow::Result<ident
         registration: config::Registration::default(),
         // What is tried out here runs on this machine.
         outgoing: config::Outgoing::Anywhere,
-        policy: None,
+        policy: Some(issue_policy(instance, folder)),
     };
     wire::identity_config(&section, &folder.at(""))
+}
+
+/// The token service asks at each issue, and what it hears stands in the decision log. It is not enforced here: policies
+/// that somebody tries out and that do not speak of issuing would lock everybody out, also of portal and console.
+fn issue_policy(instance: &Instance, folder: &Folder) -> config::IssuePolicy {
+    config::IssuePolicy {
+        url: instance.entitlement.clone(),
+        secret: config::Reference::File(folder.at(&entitlement::secret_file("identity"))),
+        timeout: None,
+        mode: config::IssuePolicyMode::Shadow,
+    }
 }
 
 fn gateway_section(ports: &Ports, instance: &Instance, folder: &Folder) -> config::Gateway {

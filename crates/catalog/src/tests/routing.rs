@@ -128,6 +128,41 @@ fn explain_says_which_route_and_where_it_is_written() {
 }
 
 #[test]
+fn explain_says_who_decides_and_what_is_asked() {
+    let source = |name: &str, spec: &str| format!("---\nkind: PolicySource\nname: {name}\nspec: {spec}\n");
+    let route = |name: &str, policy: &str| {
+        format!(
+            "---\nkind: Route\nname: {name}\nspec:\n  match: {{ path: '/{name}/{{patient}}', methods: [GET] }}\n  service: orders\n  auth: {{ issuer: main }}\n  policy: {policy}\n"
+        )
+    };
+    let resource = "resource: { type: PatientRecord, id: 'p-{patient}' }";
+    let text = [
+        SKETCH.to_owned(),
+        source("central", "{ snapshot: { url: https://pdp.test, secret: file:pdp.secret } }"),
+        source("theirs", "{ authzen: { url: https://other.test } }"),
+        route("plain", "{ source: central }"),
+        route("asked", &format!("{{ source: theirs, mode: shadow, action: read_record, {resource} }}")),
+        route("off", "{ source: central, mode: off }"),
+    ];
+    let snapshot = snapshot(&text.concat());
+    let policy = |path: &str| {
+        let text = snapshot.explain("GET", "", path).to_string();
+        text.find("  policy").map(|at| text[at..].trim_start().to_owned()).unwrap_or_default()
+    };
+
+    insta::assert_snapshot!(policy("/plain/7"), @r"
+    policy    decided in the gateway by the policies of central (set.yaml:17:1)  set.yaml:31:3
+                may the subject call Operation orders/plain?
+    ");
+    insta::assert_snapshot!(policy("/asked/a%2Bb"), @r"
+    policy    asked at each call of theirs (set.yaml:21:1)  set.yaml:39:3
+                may the subject read_record PatientRecord p-a+b?
+                in shadow: written down, nothing is refused
+    ");
+    assert_eq!(policy("/off/7"), "");
+}
+
+#[test]
 fn what_was_exported_is_read_back() {
     let set = resources(SKETCH);
 

@@ -54,7 +54,7 @@ impl Trouble {
                 &format!(
                     "It was asked, and {cause}. Calls go on being decided: gateways hold the last policies that they heard of."
                 ),
-                "Look whether it runs (its `/readyz?verbose` says what it lacks) and whether management can reach it, then load this page again.",
+                "Look whether it runs (its `/readyz?verbose` says what it lacks) and whether management can reach it, then load this page again. If a version was to be put in force, Publications say whether it was.",
             ),
             Self::Secret => told(
                 StatusCode::BAD_GATEWAY,

@@ -141,7 +141,9 @@ async fn published(visit: &Visit, number: &str, body: &[u8]) -> Result<Response,
     let done = match policies::publish(&visit.cx, &publication).await {
         Ok(done) => done,
         Err(trouble) => {
-            note(visit, "policies.not_published", version, json!({"why": trouble.to_string()})).await?;
+            // Without an answer nobody here knows whether it has been done.
+            let act = if matches!(trouble, Trouble::Away(_)) { "policies.no_answer" } else { "policies.not_published" };
+            note(visit, act, version, json!({"why": trouble.to_string()})).await?;
             let Trouble::Refused { status, title, errors } = trouble else { return Err(trouble.into()) };
             let typed = Typed { comment: comment.to_owned(), wrong: title, faults: errors };
             return confirm_page(visit, version, status, typed).await;

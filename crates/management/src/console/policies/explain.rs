@@ -85,6 +85,8 @@ struct Why {
     /// Policies that are not shown.
     left_out: usize,
     version: i64,
+    /// The same question on the command line.
+    command: String,
 }
 
 #[derive(Serialize)]
@@ -134,7 +136,7 @@ async fn explained(visit: &Visit, body: &[u8]) -> Result<Response, Stop> {
         match policies::explain(&visit.cx, &question, version).await {
             Ok(found) => {
                 status = StatusCode::OK;
-                content.why = Some(why(found, version.unwrap_or(state.version)));
+                content.why = Some(why(found, version.unwrap_or(state.version), command(&question, version)));
             }
             Err(Trouble::Refused { title, errors, .. }) => {
                 content.faults.whole = [title].into_iter().chain(errors).collect();
@@ -201,7 +203,13 @@ fn question(form: &Typed, faults: &mut Faults) -> (Value, Option<i64>) {
     (question, version)
 }
 
-fn why(found: Explained, version: i64) -> Why {
+fn command(question: &Value, version: Option<i64>) -> String {
+    let version = version.map_or_else(String::new, |version| format!(" --version {version}"));
+    let question = serde_json::to_string_pretty(question).unwrap_or_default();
+    format!("cardea policy explain{version} --question - <<'EOF'\n{question}\nEOF")
+}
+
+fn why(found: Explained, version: i64, command: String) -> Why {
     let decision = found.explanation.decision;
     let considered = found.explanation.considered.into_iter();
     let (mut near, mut elsewhere): (Vec<_>, Vec<_>) = considered.partition(|one| one.scope != "fails");
@@ -226,6 +234,7 @@ fn why(found: Explained, version: i64) -> Why {
         elsewhere: shown(elsewhere),
         left_out,
         version,
+        command,
     }
 }
 

@@ -302,6 +302,7 @@ store_test!(a_question_is_explained_and_what_was_typed_stays, MIGRATIONS, |db: T
         ["Denied", "No policy permits it", "doctors: c-fails", "does not hold", "not reached", "cannot be evaluated"];
     assert!(words.iter().all(|words| page.body.contains(words)), "{}", page.body);
     assert!(plain(&page).contains("versions/2#p.cedar-1"), "by the version in force");
+    assert!(page.body.contains("cardea policy explain --question -"), "{}", page.body);
     let sent = fake.asked().pop().unwrap();
     let subject = json!({"type": "user", "id": "ann", "properties": {"roles": ["doctor"]}});
     assert_eq!((&sent.body["question"]["subject"], &sent.body["version"]), (&subject, &Value::Null));

@@ -1,7 +1,7 @@
 //! Listeners, and the small HTTP server for what is not the data plane: identity, operations, the sample service.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{self, Next};
 use base::Problem;
-use http::StatusCode;
+use http::{StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -73,6 +73,39 @@ pub fn released(router: Router, stop: CancellationToken) -> Router {
             }
         }
     }))
+}
+
+/// Answers for names of this machine alone: in development mode, where what is open lies behind no firewall. A page of
+/// a stranger whose own name leads to this machine asks under that name (DNS rebinding), and would read the answer.
+pub fn for_this_machine(router: Router) -> Router {
+    router.layer(middleware::from_fn(|request: Request, next: Next| async move {
+        if names_this_machine(&request) {
+            return next.run(request).await;
+        }
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", "this is not who was asked for")
+            .detail("development mode answers for localhost and loopback addresses only")
+            .into_response()
+    }))
+}
+
+fn names_this_machine(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let authority = match (request.uri().authority(), hosts.next(), hosts.next()) {
+        (Some(authority), None, _) => Some(authority.clone()),
+        (None, Some(host), None) => host.to_str().ok().and_then(|host| host.parse().ok()),
+        (Some(authority), Some(host), None) if host.as_bytes() == authority.as_str().as_bytes() => Some(authority.clone()),
+        _ => None,
+    };
+    authority.is_some_and(|authority| is_this_machine(authority.host()))
+}
+
+/// Whether a host, as URLs write it, is this machine whoever resolves it (RFC 6761 §6.3).
+pub fn is_this_machine(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Serves until `stop`, then lets what runs come to its end. The task ends when all of it has.
@@ -184,6 +217,27 @@ mod tests {
 
         assert_eq!(poll.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(ask("/done").await.unwrap().status(), StatusCode::OK, "what does not wait comes to its end");
+    }
+
+    #[tokio::test]
+    async fn development_mode_answers_no_name_that_a_stranger_has_led_here() {
+        let router = for_this_machine(Router::new().route("/metrics", axum::routing::get(|| async { "inner" })));
+        let ask = async |hosts: &[&str]| {
+            let mut request = http::Request::get("/metrics");
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            router.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap().status().as_u16()
+        };
+
+        for own in ["localhost:9404", "LOCALHOST", "app.localhost:1", "127.0.0.1:9404", "127.8.8.8", "[::1]:9404"] {
+            assert_eq!(ask(&[own]).await, 200, "{own}");
+        }
+        for foreign in ["evil.example", "localhost.evil.example:9404", "10.0.0.1", "[2001:db8::1]", "0.0.0.0", "", "a b"] {
+            assert_eq!(ask(&[foreign]).await, 421, "{foreign}");
+        }
+        assert_eq!(ask(&[]).await, 421);
+        assert_eq!(ask(&["localhost", "evil.example"]).await, 421);
     }
 
     #[tokio::test]

@@ -54,6 +54,7 @@ impl Snapshot {
         of("Route").for_each(|resource| compiler.route(resource));
         of("Composition").for_each(|resource| compiler.composition(resource));
         compiler.one_issuer_per_plan();
+        compiler.one_issuer_per_policy_source();
         if compiler.faults.is_empty() {
             Ok(compiler.snapshot)
         } else {

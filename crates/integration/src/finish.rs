@@ -20,6 +20,13 @@ pub(crate) struct Failed {
     pub detail: String,
 }
 
+impl Failed {
+    pub fn too_large() -> Self {
+        let detail = "the answer is larger than it may be".to_owned();
+        Self { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail }
+    }
+}
+
 pub(crate) fn finish(
     composition: &Composition,
     id: &str,
@@ -41,8 +48,7 @@ pub(crate) fn finish(
     let (status, mut headers, body) = match answer {
         Ok((_, _, body)) if too_large(&body) => {
             report.ending = Ending::Failed;
-            let detail = "the answer is larger than it may be".to_owned();
-            fail(Failed { status: StatusCode::BAD_GATEWAY, slug: "composition_too_large", detail }, &report)
+            fail(Failed::too_large(), &report)
         }
         Ok(answer) => answer,
         Err(failed) => fail(failed, &report),

@@ -87,6 +87,11 @@ impl<C: Caller> Runner<C> {
                 detail: format!("the answer cannot be made: {error}"),
             }),
         };
+        // An answer that cannot be sent is a failure, and what was done for it is undone, too.
+        let shaped = shaped.and_then(|shaped| match composition.undoes() && shaped.size() > composition.max_answer {
+            true => Err(Failed::too_large()),
+            false => Ok(shaped),
+        });
         let compensated = match &shaped {
             Ok(_) => Vec::new(),
             Err(_) => self.compensate(composition, &run.scope, &parts, &run.started, subject.as_ref()).await,

@@ -162,6 +162,16 @@ impl Form {
 }
 
 impl Shaped {
+    /// Of its content as it will be written.
+    pub fn size(&self) -> usize {
+        match &self.content {
+            Made::Nothing => 0,
+            Made::Json(value) => serde_json::to_vec(value).map_or(0, |json| json.len()),
+            Made::Written(json) => json.len(),
+            Made::Text(text) => text.len(),
+        }
+    }
+
     pub fn into_parts(mut self) -> (StatusCode, HeaderMap, Bytes) {
         let (kind, body) = match self.content {
             Made::Nothing => return (self.status, self.headers, Bytes::new()),

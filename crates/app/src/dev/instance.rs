@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Ports;
 use super::folder::{Folder, read_secret};
 use crate::exit::usage;
+use crate::net;
 
 const FILE: &str = "instance.json";
 
@@ -35,6 +36,10 @@ impl Instance {
         }
     }
 
+    fn addresses(&self) -> [&str; 5] {
+        [&self.gateway, &self.issuer, &self.portal, &self.entitlement, &self.ops]
+    }
+
     pub fn write(&self, folder: &Folder) -> anyhow::Result<()> {
         folder.write(FILE, &serde_json::to_string_pretty(self)?)
     }
@@ -48,6 +53,12 @@ impl Instance {
         let mut instance: Self = serde_json::from_str(&text).map_err(|_| {
             usage(format!("{} is not understood", data.join(FILE).display())).hint("start `cardea dev` again")
         })?;
+        // A folder may have come with somebody's files; the administration token of the environment goes nowhere else
+        // on its word.
+        if !instance.addresses().iter().all(|address| is_here(address)) {
+            let message = format!("{} names another machine than this one", data.join(FILE).display());
+            return Err(usage(message).hint("`cardea dev` runs on this machine only; start it again").into());
+        }
         instance.folder = data.to_owned();
         Ok(Some(instance))
     }
@@ -75,5 +86,35 @@ impl Instance {
 
     fn secret(&self, name: &str) -> anyhow::Result<Option<Secret<String>>> {
         read_secret(&self.folder.join(name))
+    }
+}
+
+fn is_here(address: &str) -> bool {
+    let parsed = url::Url::parse(address).ok().filter(|url| url.username().is_empty() && url.password().is_none());
+    parsed.is_some_and(|url| url.host_str().is_some_and(net::is_this_machine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_names_another_machine_is_no_instance() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |ops: &str| {
+            let own = "http://localhost:8080";
+            let text = serde_json::json!({"gateway": own, "issuer": own, "portal": own, "entitlement": own, "ops": ops});
+            std::fs::write(folder.path().join(FILE), text.to_string()).unwrap();
+        };
+
+        for here in ["http://localhost:8084", "http://[::1]:8084", "http://127.0.0.1:8084"] {
+            write(here);
+            assert!(Instance::read(folder.path()).unwrap().is_some(), "{here}");
+        }
+        for elsewhere in ["https://evil.example", "http://localhost@evil.example", "https://localhost.evil.example", "x"] {
+            write(elsewhere);
+            let refused = Instance::read(folder.path()).unwrap_err();
+            assert!(refused.to_string().contains("another machine"), "{elsewhere}: {refused}");
+        }
     }
 }

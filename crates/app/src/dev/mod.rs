@@ -104,7 +104,7 @@ pub async fn run(ports: Ports, data: &Path, out: Out) -> anyhow::Result<Exit> {
     folder.secret("secrets/master.key", random::text::<48>)?;
 
     let clock = SystemClock::shared();
-    let mut starting = Starting::new(clock.clone())?;
+    let mut starting = Starting::for_this_machine(clock.clone())?;
     let callers = entitlement::callers(&folder)?;
     starting.entitlement(entitlement::config(&instance.entitlement, &callers, &folder)?, entitlement_socket).await?;
     entitlement::starter(&starting.roles).await?;

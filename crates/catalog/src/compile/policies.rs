@@ -1,5 +1,6 @@
 //! Who decides about calls.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Compiler, refer};
@@ -7,6 +8,7 @@ use crate::kinds::policy_source::{PolicyMode, PolicySourceSpec, PolicySpec};
 use crate::pattern::Pattern;
 use crate::resource::Resource;
 use crate::snapshot::{Auth, Piece, Policy, PolicyResource, PolicySource};
+use crate::source::Fault;
 
 impl Compiler {
     pub(super) fn policy_source(&mut self, resource: &Resource) {
@@ -33,6 +35,26 @@ impl Compiler {
         let made = Arc::new(PolicySource { name, spec, source });
         self.policy_sources.insert(resource.name.clone(), Some(Arc::clone(&made)));
         self.snapshot.policy_sources.push(made);
+    }
+
+    /// Policies know a person by the `sub` of the token, and that means one person only within one issuer: another one
+    /// could give its own people the name, and with it groups and roles, of somebody of the first.
+    pub(super) fn one_issuer_per_policy_source(&mut self) {
+        let mut issuers: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for route in &self.snapshot.routes {
+            if let (Some(policy), Auth::Token(required)) = (&route.policy, &route.auth) {
+                issuers.entry(&policy.source.name).or_default().insert(&required.issuer.name);
+            }
+        }
+        for source in &self.snapshot.policy_sources {
+            let Some(several) = issuers.get(&*source.name).filter(|issuers| issuers.len() > 1) else { continue };
+            let names = several.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "it decides about people of several issuers ({names}), of which two may have the same name: make a \
+                 PolicySource for each issuer, with policies and entities of its own"
+            );
+            self.faults.push(Fault { source_at: source.source.clone(), pointer: "/spec".to_owned(), message });
+        }
     }
 
     /// What is written at a service holds for its routes; it is looked at there, where the paths are.

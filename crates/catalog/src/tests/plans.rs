@@ -245,3 +245,38 @@ spec: { match: { path: /partners }, service: partners, auth: { issuer: partner }
     let apart = text().replace("apis: [orders, echo]", "apis: [orders]") + other;
     Snapshot::compile(&resources(&apart)).unwrap();
 }
+
+#[test]
+fn policies_are_about_the_people_of_one_issuer() {
+    let with = |second: &str| {
+        format!(
+            "{SKETCH}---
+kind: Issuer
+name: partner
+spec: {{ issuer: https://partner.example, introspection: {{ as: gateway, secret: file:gateway.secret }} }}
+---
+kind: PolicySource
+name: central
+spec: {{ snapshot: {{ url: 'http://pdp.test', secret: file:pdp.secret }} }}
+---
+kind: PolicySource
+name: partners
+spec: {{ snapshot: {{ url: 'http://partners.test', secret: file:pdp.secret }} }}
+---
+kind: Route
+name: own
+spec: {{ match: {{ path: /own }}, service: orders, auth: {{ issuer: main }}, policy: {{ source: central }} }}
+---
+kind: Route
+name: other
+spec: {{ match: {{ path: /other }}, service: orders, auth: {{ issuer: partner }}, policy: {{ source: {second} }} }}
+"
+        )
+    };
+    let refused = Snapshot::compile(&resources(&with("central"))).unwrap_err();
+
+    let told: Vec<String> = refused.iter().map(Fault::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("people of several issuers (`main`, `partner`)"), "{told:?}");
+    Snapshot::compile(&resources(&with("partners"))).unwrap();
+}

@@ -92,13 +92,14 @@ pub fn take(entitlement: &SharedEntitlement, called: &Called, reports: Vec<Repor
     if !reports.iter().all(|report| known(report) && !report.id.is_empty() && report.reasons.len() <= MOST) {
         return Err(Refused::BadRequest("a decision has no id, or a verdict that is none".to_owned()));
     }
-    let count = reports.len();
+    let (count, now) = (reports.len(), entitlement.clock.now());
     for report in reports {
         let allowed = report.verdict == Verdict::Permitted.as_str();
         entitlement.log.put(Record {
             // Another caller's ids are its own: nobody keeps a decision out of the log by taking its id.
             decision_id: RequestId::from(cut(&format!("{}.{}", called.caller, report.id))),
-            decided_at: Time::from_ms(report.at),
+            // Nobody's entries stand before those that come later, or outlive their time.
+            decided_at: Time::from_ms(report.at).min(now),
             caller: called.caller.clone(),
             request_id: cut(&report.request_id),
             subject_type: cut(&report.subject_type),

@@ -98,7 +98,7 @@ impl Book {
         let since = before.filter(|window| !window.is_of(per)).map_or(i64::MIN, |_| at.ms());
         let (begin, end) = per.around(at.ms());
         let told = pages.totals.get(subscription).filter(|(window, _)| *window == begin).map_or(0, |(_, used)| *used);
-        let told = i64::try_from(told).unwrap_or(i64::MAX);
+        let told = bounded(told);
         let found: i64 = match pages.found.get(subscription) {
             Some(hours) if since == i64::MIN => hours.range(begin..end).map(|(_, units)| *units).sum(),
             _ => 0,
@@ -151,7 +151,7 @@ impl Book {
             if let Some(page) = pages.meters.get_mut(&id)
                 && let Some(window) = page.meter.window.load().as_deref().filter(|window| window.begin == total.window)
             {
-                let used = i64::try_from(total.used).unwrap_or(i64::MAX);
+                let used = bounded(total.used);
                 let more = used.saturating_sub(page.told).saturating_sub(page.untold);
                 window.used.fetch_add(more, Ordering::AcqRel);
                 page.told = used;
@@ -177,4 +177,9 @@ impl Pages {
             self.found.remove(subscription);
         }
     }
+}
+
+/// What a ledger tells, so that no sum of it and of what is counted here leaves its type and becomes a quota without end.
+fn bounded(used: u64) -> i64 {
+    i64::try_from(used).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }

@@ -95,3 +95,16 @@ async fn gone_already_is_as_good_as_undone() {
 
     assert!(answer.report.compensated.iter().all(|undone| undone.done));
 }
+
+#[tokio::test]
+async fn what_was_done_for_an_answer_that_is_too_large_is_undone() {
+    let script = Script::at_once(|_| ok(json!({"id": "f".repeat(2_000)})));
+    let booking = format!("maxAnswer: 1KiB\n{BOOKING}");
+
+    let answer = run(&composition(&booking), &script, input()).await;
+
+    assert_eq!((answer.status, answer.problem), (StatusCode::BAD_GATEWAY, Some("composition_too_large")));
+    let undone = script.lines();
+    assert!(undone[3..].iter().any(|line| line == "DELETE /hotels"), "{undone:?}");
+    assert!(undone[3..].iter().any(|line| line.starts_with("DELETE /v1/flights/f")), "{undone:?}");
+}

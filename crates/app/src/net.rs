@@ -93,7 +93,9 @@ fn names_this_machine(request: &Request) -> bool {
     let authority = match (request.uri().authority(), hosts.next(), hosts.next()) {
         (Some(authority), None, _) => Some(authority.clone()),
         (None, Some(host), None) => host.to_str().ok().and_then(|host| host.parse().ok()),
-        (Some(authority), Some(host), None) if host.as_bytes() == authority.as_str().as_bytes() => Some(authority.clone()),
+        (Some(authority), Some(host), None) if host.as_bytes() == authority.as_str().as_bytes() => {
+            Some(authority.clone())
+        }
         _ => None,
     };
     authority.is_some_and(|authority| is_this_machine(authority.host()))
@@ -233,7 +235,9 @@ mod tests {
         for own in ["localhost:9404", "LOCALHOST", "app.localhost:1", "127.0.0.1:9404", "127.8.8.8", "[::1]:9404"] {
             assert_eq!(ask(&[own]).await, 200, "{own}");
         }
-        for foreign in ["evil.example", "localhost.evil.example:9404", "10.0.0.1", "[2001:db8::1]", "0.0.0.0", "", "a b"] {
+        for foreign in
+            ["evil.example", "localhost.evil.example:9404", "10.0.0.1", "[2001:db8::1]", "0.0.0.0", "", "a b"]
+        {
             assert_eq!(ask(&[foreign]).await, 421, "{foreign}");
         }
         assert_eq!(ask(&[]).await, 421);

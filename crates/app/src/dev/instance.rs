@@ -103,7 +103,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |ops: &str| {
             let own = "http://localhost:8080";
-            let text = serde_json::json!({"gateway": own, "issuer": own, "portal": own, "entitlement": own, "ops": ops});
+            let text =
+                serde_json::json!({"gateway": own, "issuer": own, "portal": own, "entitlement": own, "ops": ops});
             std::fs::write(folder.path().join(FILE), text.to_string()).unwrap();
         };
 
@@ -111,7 +112,9 @@ mod tests {
             write(here);
             assert!(Instance::read(folder.path()).unwrap().is_some(), "{here}");
         }
-        for elsewhere in ["https://evil.example", "http://localhost@evil.example", "https://localhost.evil.example", "x"] {
+        for elsewhere in
+            ["https://evil.example", "http://localhost@evil.example", "https://localhost.evil.example", "x"]
+        {
             write(elsewhere);
             let refused = Instance::read(folder.path()).unwrap_err();
             assert!(refused.to_string().contains("another machine"), "{elsewhere}: {refused}");

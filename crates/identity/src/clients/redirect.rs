@@ -85,6 +85,10 @@ pub(super) fn check(uri: &str, application_type: ApplicationType) -> Result<(), 
     let Ok(parsed) = Url::parse(uri) else {
         return Err("must be an absolute URI");
     };
+    // RFC 3986 §2 knows no others. Readers disagree about these, about `\` even as to which host is meant.
+    if uri.bytes().any(|byte| b"\\^`{|}\"<>".contains(&byte)) {
+        return Err("must not have any of \\ ^ ` { | } \" < > (RFC 3986 §2)");
+    }
     if uri.contains('#') {
         return Err("must not have a fragment (RFC 6749 §3.1.2)");
     }
@@ -93,6 +97,12 @@ pub(super) fn check(uri: &str, application_type: ApplicationType) -> Result<(), 
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err("must not have a user name or password in it");
+    }
+    // `https:host` is a host to browsers, and a path to everybody else.
+    if matches!(parsed.scheme(), "https" | "http")
+        && uri.get(parsed.scheme().len()..).is_none_or(|rest| !rest.starts_with("://"))
+    {
+        return Err("must have :// behind its scheme");
     }
     let is_loopback = match parsed.host() {
         Some(Host::Domain(domain)) => domain == "localhost",

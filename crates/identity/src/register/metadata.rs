@@ -119,9 +119,14 @@ fn text(request: &Map<String, Value>, name: &'static str, most: usize) -> Result
     }
 }
 
-/// No control characters: it is shown on pages and in logs. (A NUL cannot be stored.)
+/// No control characters: it is shown on pages and in logs. (A NUL cannot be stored.) Nor those that nobody sees and
+/// that turn what is read around: a name must not look like another one to whoever is asked for consent.
 fn is_text(text: &str, most: usize) -> bool {
-    text.chars().count() <= most && !text.chars().any(char::is_control)
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().count() <= most && !text.chars().any(hidden)
 }
 
 fn texts<'a>(request: &'a Map<String, Value>, name: &'static str) -> Result<Option<Vec<&'a str>>, Error> {

@@ -112,6 +112,11 @@ store_test!(a_wrong_document_is_refused_with_its_place, MIGRATIONS, |db: TestDb|
         "javascript:alert(1)",
         "com.example.app:/cb",
         "https://shop.example/ä",
+        // Whose host it is depends on who reads it.
+        "https://shop.example\\@evil.example/cb",
+        "https:shop.example/cb",
+        "https:/shop.example/cb",
+        "https://shop.example/<cb>",
     ] {
         assert_eq!(faults(&p, &with(uri)).await, ["/redirectUris/0"], "{uri}");
     }

@@ -126,6 +126,9 @@ store_test!(a_wrong_request_is_refused_and_says_why, MIGRATIONS, |db: TestDb| as
         ("resources", json!(ORDERS)),
         ("client_name", json!(7)),
         ("client_name", json!("a\u{0}b")),
+        // Read as `Bank` by people.
+        ("client_name", json!("\u{202e}knaB")),
+        ("client_name", json!("Ba\u{200b}nk")),
         ("client_name", json!("x".repeat(201))),
         ("logo_uri", json!("javascript:alert(1)")),
         ("tos_uri", json!("not an address")),

@@ -27,6 +27,7 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::set_up();
     let cli = cli::Cli::parse();
     let json = cli.json;
     match cli::run(cli) {

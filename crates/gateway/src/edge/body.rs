@@ -228,7 +228,7 @@ impl UploadState {
 pub(super) struct Download<P: Pipeline> {
     source: From,
     idle: Idle,
-    pub(super) finish: Finish<P>,
+    pub(super) finish: Box<Finish<P>>,
     upload: Option<Upload>,
     lease: Option<Lease>,
     write_limit: Option<Duration>,
@@ -241,7 +241,7 @@ enum From {
 }
 
 impl<P: Pipeline> Download<P> {
-    pub(super) fn whole(bytes: Bytes, finish: Finish<P>) -> Self {
+    pub(super) fn whole(bytes: Bytes, finish: Box<Finish<P>>) -> Self {
         let mut body = Self {
             source: From::Whole(bytes),
             idle: Idle::new(Duration::MAX),
@@ -255,7 +255,7 @@ impl<P: Pipeline> Download<P> {
         body
     }
 
-    pub(super) fn upstream(incoming: Incoming, idle: Duration, passage: Passage, finish: Finish<P>) -> Self {
+    pub(super) fn upstream(incoming: Incoming, idle: Duration, passage: Passage, finish: Box<Finish<P>>) -> Self {
         let Passage { upload, lease, place } = passage;
         let mut body = Self {
             source: From::Upstream(incoming),

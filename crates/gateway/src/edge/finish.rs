@@ -21,8 +21,9 @@ pub(super) fn client_closed() -> StatusCode {
 }
 
 impl<P: Pipeline> Finish<P> {
-    pub(super) fn begin(pipeline: &Arc<P>, now: Time) -> Self {
-        Self {
+    /// In a box, since it is handed on from one to the next until the answer is out.
+    pub(super) fn begin(pipeline: &Arc<P>, now: Time) -> Box<Self> {
+        Box::new(Self {
             pipeline: Arc::clone(pipeline),
             exchange: Exchange::begin(now),
             outcome: Outcome {
@@ -33,7 +34,7 @@ impl<P: Pipeline> Finish<P> {
                 attempts: 0,
                 broken_off: true,
             },
-        }
+        })
     }
 
     /// Before the head of the answer goes out; an error is the answer instead.

@@ -41,14 +41,14 @@ pub(super) fn refusal<P: Pipeline>(worker: &Worker<P>, refusal: Refusal) -> Answ
     own_answer(response, &Method::GET, finish)
 }
 
-fn own_answer<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Finish<P>) -> Answer<P> {
+fn own_answer<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Box<Finish<P>>) -> Answer<P> {
     if let Err(instead) = finish.answering(response.status()) {
         response = *instead;
     }
     replace(response, method, finish)
 }
 
-fn replace<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Finish<P>) -> Answer<P> {
+fn replace<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut finish: Box<Finish<P>>) -> Answer<P> {
     finish.outcome.status = response.status();
     strip_connection_fields(response.headers_mut());
     response.headers_mut().remove(CONTENT_LENGTH);
@@ -58,7 +58,7 @@ fn replace<P: Pipeline>(mut response: Response<Bytes>, method: &Method, mut fini
     Answer { response: Response::from_parts(parts, Download::whole(bytes, finish)), tunnel: None }
 }
 
-fn troubled<P: Pipeline>(trouble: Trouble, received: &Received, mut finish: Finish<P>) -> Answer<P> {
+fn troubled<P: Pipeline>(trouble: Trouble, received: &Received, mut finish: Box<Finish<P>>) -> Answer<P> {
     let response = trouble.answer(&mut finish.exchange);
     own_answer(response, &received.method, finish)
 }
@@ -69,7 +69,7 @@ async fn composed<P: Pipeline>(
     received: &Received,
     source: Source,
     compose: Compose,
-    mut finish: Finish<P>,
+    mut finish: Box<Finish<P>>,
 ) -> Answer<P> {
     if received.length.is_some_and(|length| length > compose.max_body_bytes) {
         return troubled(Trouble::BodyTooLarge, received, finish);
@@ -119,9 +119,9 @@ async fn forward_to_upstream<P: Pipeline>(
     received: &Received,
     source: Source,
     mut forward: Forward,
-    mut finish: Finish<P>,
+    mut finish: Box<Finish<P>>,
 ) -> Answer<P> {
-    let trouble = |trouble: Trouble, finish: Finish<P>| troubled(trouble, received, finish);
+    let trouble = |trouble: Trouble, finish: Box<Finish<P>>| troubled(trouble, received, finish);
     let Some(place) = forward.upstream.admit() else { return trouble(Trouble::Busy, finish) };
     if received.length.is_some_and(|length| length > forward.max_body_bytes) {
         return trouble(Trouble::BodyTooLarge, finish);

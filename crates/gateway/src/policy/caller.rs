@@ -8,11 +8,8 @@ use serde_json::{Map, Value};
 use crate::phantom::Facts;
 
 impl Facts {
-    /// Prepared once for an engine and an action, and kept as long as these facts are.
+    /// Made once for an engine and an action, and kept as `prepared` as long as these facts are.
     pub(super) fn caller(&self, engine: &Engine, action: &str) -> Arc<Caller> {
-        if let Some(caller) = self.prepared.load().as_ref().filter(|caller| caller.is_of(engine, action)) {
-            return Arc::clone(caller);
-        }
         let caller = Arc::new(engine.caller(subject(self), action, &facts(self)));
         self.prepared.store(Some(Arc::clone(&caller)));
         caller

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use base::peer::{Limits, SharedPeer};
 use base::time::SharedClock;
 use base::{Secret, Time};
@@ -87,9 +87,9 @@ impl Core {
     }
 
     /// The policies to decide by; none if there are none yet, or what there is has become too old.
-    pub fn engine(&self, now: Time) -> Option<Arc<Current>> {
+    pub fn engine(&self, now: Time) -> Guard<Option<Arc<Current>>> {
         let too_old = self.spec.max_age.is_some_and(|most| self.age(now).is_none_or(|age| age > most.0));
-        if too_old { None } else { self.current.load_full() }
+        if too_old { Guard::from_inner(None) } else { self.current.load() }
     }
 
     /// Since the source was heard last.

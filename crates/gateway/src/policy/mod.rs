@@ -141,13 +141,14 @@ impl LivePolicy {
             now: exchange.at,
         };
         let answer = match &*self.source {
-            Source::Followed(followed) => match followed.engine(exchange.at) {
-                Some(engine) => self.decide(followed, &engine, facts, &call, exchange),
+            Source::Followed(followed) => match &*followed.engine(exchange.at) {
+                Some(engine) => self.decide(followed, engine, facts, &call, exchange),
                 None => Answer::none(),
             },
+            // In a box: those who do not wait for it shall not carry it.
             Source::Asked(asked) => {
                 let question = caller::question(facts, &self.policy.action, self.resource(&pairs), &call);
-                asked.ask(question, exchange.request_id.as_str()).await
+                Box::pin(asked.ask(question, exchange.request_id.as_str())).await
             }
         };
         self.conclude(answer, exchange)
@@ -161,12 +162,27 @@ impl LivePolicy {
         call: &Call<'_>,
         exchange: &Exchange,
     ) -> Answer {
-        let caller = facts.caller(&engine.engine, &self.policy.action);
-        let target = self.target(&engine.engine, call.params);
-        let decision = engine.engine.decide_call(&caller, &target, call);
+        // What was prepared is borrowed: a count of references would be written by all threads at each call.
+        let (known_caller, known_target) = (facts.prepared.load(), self.prepared.load());
+        let (new_caller, new_target);
+        let caller = match &*known_caller {
+            Some(caller) if caller.is_of(&engine.engine, &self.policy.action) => caller,
+            _ => {
+                new_caller = facts.caller(&engine.engine, &self.policy.action);
+                &new_caller
+            }
+        };
+        let target = match &*known_target {
+            Some(target) if target.is_of(&engine.engine) => target,
+            _ => {
+                new_target = self.target(&engine.engine, call.params);
+                &new_target
+            }
+        };
+        let decision = engine.engine.decide_call(caller, target, call);
         if !decision.allow {
             followed.report(|| {
-                let question = engine.engine.question(&caller, &target, call);
+                let question = engine.engine.question(caller, target, call);
                 report::Entry::new(&question, &decision, engine.version, exchange)
             });
         }
@@ -191,9 +207,6 @@ impl LivePolicy {
     }
 
     fn target(&self, engine: &Engine, parameters: &[(&str, &str)]) -> Arc<Target> {
-        if let Some(target) = self.prepared.load().as_ref().filter(|target| target.is_of(engine)) {
-            return Arc::clone(target);
-        }
         let names: Vec<&str> = parameters.iter().map(|(name, _)| *name).collect();
         let target = Arc::new(engine.target(self.resource(parameters), &self.policy.action, &names));
         // With parameters of the path it is another one at each call.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use base::{Secret, Time};
 use catalog::PolicySourceSpec;
 use tokio::task::AbortHandle;
@@ -76,7 +77,7 @@ impl Source {
 }
 
 impl Followed {
-    pub fn engine(&self, now: Time) -> Option<Arc<Current>> {
+    pub fn engine(&self, now: Time) -> Guard<Option<Arc<Current>>> {
         self.core.engine(now)
     }
 

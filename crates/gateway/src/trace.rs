@@ -78,9 +78,7 @@ fn incoming<'a>(head: &Head<'a>) -> Option<(&'a str, &'a str)> {
 }
 
 fn push_hex<const N: usize>(out: &mut String, bytes: [u8; N]) {
-    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
-    for byte in bytes {
-        out.push(digit(byte >> 4));
-        out.push(digit(byte & 0x0f));
-    }
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]);
+    out.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
 }

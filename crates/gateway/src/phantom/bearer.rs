@@ -46,10 +46,16 @@ fn is_b64token(token: &[u8]) -> bool {
     let body = memchr::memchr(b'=', token).unwrap_or(token.len());
     let Some((body, padding)) = token.split_at_checked(body) else { return false };
     !body.is_empty()
-        && body.iter().all(
-            |byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/'),
-        )
+        // To the end in any case, and without branches: so it takes many bytes at once.
+        && body.iter().fold(true, |good, byte| good & is_token_byte(*byte))
         && padding.iter().all(|byte| *byte == b'=')
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    // `-`, `.`, `/` and the digits stand in a row.
+    let in_row = byte.wrapping_sub(b'-') <= b'9' - b'-';
+    letter | in_row | (byte == b'_') | (byte == b'~') | (byte == b'+')
 }
 
 #[cfg(test)]
@@ -64,6 +70,15 @@ mod tests {
             map.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         assert_eq!(bearer(Headers::Map(&map)), expected, "{values:?}");
+    }
+
+    #[test]
+    fn the_bytes_of_tokens_are_those_of_the_grammar() {
+        for byte in 0..=u8::MAX {
+            let listed =
+                matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+            assert_eq!(is_token_byte(byte), listed, "{byte}");
+        }
     }
 
     #[test]

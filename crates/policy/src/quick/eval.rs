@@ -25,8 +25,8 @@ pub(crate) struct Walk<'a> {
     literals: &'a Literals,
     /// Of the conditions that policies share: those that were looked at, and of these the ones that hold.
     seen: Cell<(u64, u64)>,
-    /// The range that was compared last: mostly the caller's address, again and again.
-    ranged: Cell<Option<(&'a Value, Bounds)>>,
+    /// The member of the context whose range was compared last: mostly the caller's address, again and again.
+    ranged: Cell<Option<((u32, u32), Bounds)>>,
 }
 
 /// A value, or an entity that the question has gathered.
@@ -304,16 +304,26 @@ impl<'a> Walk<'a> {
     }
 
     fn bounds(&self, expr: &'a Expr) -> Result<Bounds, Unsure> {
-        let Some(place) = self.place(expr)? else { return Ok(self.range(expr)?.bounds()) };
+        let of_context = match expr {
+            Expr::Member(of, name) => match **of {
+                Expr::Context(part) => Some((part, *name)),
+                _ => None,
+            },
+            _ => None,
+        };
         match self.ranged.get() {
-            Some((last, bounds)) if std::ptr::eq(last, place) => Ok(bounds),
-            _ => {
-                let Value::Range(range) = place else { return Err(Unsure) };
-                let bounds = range.bounds();
-                self.ranged.set(Some((place, bounds)));
-                Ok(bounds)
-            }
+            Some((last, bounds)) if of_context == Some(last) => return Ok(bounds),
+            _ => {}
         }
+        let bounds = match self.place(expr)? {
+            Some(Value::Range(range)) => range.bounds(),
+            Some(_) => return Err(Unsure),
+            None => self.range(expr)?.bounds(),
+        };
+        if let Some(place) = of_context {
+            self.ranged.set(Some((place, bounds)));
+        }
+        Ok(bounds)
     }
 
     fn range(&self, expr: &'a Expr) -> Result<Range, Unsure> {

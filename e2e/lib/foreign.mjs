@@ -4,9 +4,13 @@ import http from 'node:http';
 import { once } from 'node:events';
 import { createSecretKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { exportJWK } from 'jose';
-import { Provider } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 
-export async function startForeign({ clients, audience, user = { username: 'dana', password: 'correct horse battery' }, seen = () => {}, port = 0, registration = false }) {
+/**
+ * `audience` is one resource server with the scope `echo.read`; `resources` are more of them: their scopes, and how long
+ * their tokens live (`{ scope, ttl }`).
+ */
+export async function startForeign({ clients, audience, resources = {}, user = { username: 'dana', password: 'correct horse battery' }, seen = () => {}, port = 0, registration = false }) {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const key = { ...(await exportJWK(privateKey)), use: 'sig', alg: 'ES256', kid: 'one' };
   const server = http.createServer();
@@ -20,15 +24,15 @@ export async function startForeign({ clients, audience, user = { username: 'dana
     cookies: { keys: [randomBytes(16).toString('hex')] },
     clientDefaults: { id_token_signed_response_alg: 'ES256', introspection_signed_response_alg: 'ES256' },
     enabledJWA: { introspectionSigningAlgValues: ['ES256'], idTokenSigningAlgValues: ['ES256'] },
-    scopes: ['openid', 'offline_access', 'profile', 'echo.read'],
-    claims: { openid: ['sub'], profile: ['name', 'preferred_username'] },
+    scopes: ['openid', 'offline_access', 'profile', 'email', 'echo.read', ...Object.values(resources).flatMap((one) => one.scope.split(' '))],
+    claims: { openid: ['sub'], profile: ['name', 'preferred_username'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
     rotateRefreshToken: true,
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     async findAccount(_, id) {
       return { accountId: id, claims: async () => ({ sub: id, name: id, preferred_username: user.username }) };
     },
-    ttl: { AccessToken: 300, ClientCredentials: 300, Session: 600, Interaction: 600, Grant: 600, IdToken: 300, RefreshToken: 600 },
+    ttl: { AccessToken: ofResource, ClientCredentials: ofResource, Session: 600, Interaction: 600, Grant: 600, IdToken: 300, RefreshToken: 600 },
     features: {
       devInteractions: { enabled: false },
       introspection: { enabled: true, allowedPolicy: async () => true },
@@ -40,10 +44,14 @@ export async function startForeign({ clients, audience, user = { username: 'dana
       userinfo: { enabled: true },
       rpInitiatedLogout: { enabled: true },
       resourceIndicators: {
-        enabled: Boolean(audience),
+        enabled: Boolean(audience || Object.keys(resources).length),
         defaultResource: async () => audience ?? [],
         useGrantedResource: async () => true,
-        getResourceServerInfo: async () => ({ scope: 'echo.read', audience, accessTokenFormat: 'opaque', accessTokenTTL: 300 }),
+        getResourceServerInfo: async (_, asked) => {
+          const { scope, ttl } = resources[asked] ?? { scope: 'echo.read' };
+          if (!(asked in resources) && asked !== audience) throw new errors.InvalidTarget();
+          return { scope, audience: asked, accessTokenFormat: 'opaque', accessTokenTTL: ttl ?? 300 };
+        },
       },
     },
   });
@@ -69,6 +77,8 @@ export async function startForeign({ clients, audience, user = { username: 'dana
     },
   };
 }
+
+const ofResource = (_, token) => token.resourceServer?.accessTokenTTL ?? 300;
 
 async function interact(provider, user, request, response) {
   const details = await provider.interactionDetails(request, response);

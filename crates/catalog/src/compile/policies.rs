@@ -19,6 +19,11 @@ impl Compiler {
             (Some(_), Some(_)) => self.fault(resource, "/spec/authzen", "`snapshot` and `authzen` exclude each other"),
             _ => {}
         }
+        let max_age = spec.snapshot.as_ref().and_then(|snapshot| snapshot.max_age);
+        if max_age.is_some_and(|most| most.0.as_secs() < 3) {
+            let message = "3s or more: the source says once a second at most that there is no change";
+            self.fault(resource, "/spec/snapshot/maxAge", message);
+        }
         if let Some(cache) = spec.authzen.as_ref().and_then(|authzen| authzen.cache.as_ref()) {
             let whom = |name: &str| cache.key.iter().any(|key| key == name || key.split('.').next() == Some(name));
             for part in ["subject", "action", "resource"] {

@@ -215,6 +215,7 @@ async fn nothing_is_allowed_before_policies_are_known_and_then_what_they_permit(
     assert_eq!((bob.status(), bob.slug().as_str(), detail(&bob).as_str()), (403, "policy_denied", "Not today."));
     let judged = bob.exchange.policy.as_ref().unwrap();
     assert_eq!((judged.verdict, judged.ids().as_str(), judged.version), ("forbidden", "no", 1));
+    assert_eq!((alice.exchange.told.as_deref(), bob.exchange.told.as_deref()), (None, Some("Not today.")));
     assert!(house.gateway.metrics_text().contains("verdict=\"forbidden\"} 1"));
 }
 

@@ -51,6 +51,10 @@ fn introspected(request: &Request<Bytes>) -> Value {
     match parts.as_slice() {
         ["dead"] => json!({"active": false}),
         ["machine"] => json!({"active": true, "sub": "dev", "client_id": "dev", "aud": URL, "scope": "management"}),
+        ["machine-of-others"] => json!({"active": true, "client_id": "dev", "aud": URL, "scope": "management"}),
+        ["passed-on"] => json!({
+            "active": true, "sub": "dev", "client_id": "relay", "sub_kind": "client", "aud": URL, "scope": "management",
+        }),
         [subject] => json!({"active": true, "iss": ISSUER, "sub": subject, "aud": URL, "scope": "openid management"}),
         [subject, audience] => json!({"active": true, "sub": subject, "aud": [audience], "scope": "management"}),
         [subject, _, scope] => json!({"active": true, "sub": subject, "aud": URL, "scope": scope, "exp": 1}),
@@ -380,8 +384,14 @@ store_test!(what_is_no_access_token_of_a_person_goes_nowhere, MIGRATIONS, |db: T
         let answer = send(p.public(), Method::GET, "/management/v1/me", Some(token), None).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token}");
     }
-    let machine = send(p.public(), Method::GET, "/management/v1/me", Some("machine"), None).await;
-    assert_eq!(machine.status, StatusCode::FORBIDDEN, "a client that is called like a person is not that person");
+    for machine in ["machine", "machine-of-others", "passed-on"] {
+        let answer = send(p.public(), Method::GET, "/management/v1/me", Some(machine), None).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::FORBIDDEN,
+            "{machine}: a client that is called like a person is not that person"
+        );
+    }
 });
 
 store_test!(answers_are_kept_by_nobody_and_forms_have_an_end, MIGRATIONS, |db: TestDb| async move {

@@ -58,6 +58,9 @@ struct Introspected {
     sub: Option<String>,
     #[serde(default)]
     client_id: Option<String>,
+    /// `client`: a client whose token another client has exchanged.
+    #[serde(default)]
+    sub_kind: Option<String>,
     #[serde(default)]
     aud: Value,
     #[serde(default)]
@@ -161,7 +164,9 @@ async fn introspect(management: &Management, token: &str) -> Result<Option<Facts
     }
     let found: Introspected = serde_json::from_value(answer)
         .map_err(|_| Refused::Upstream("the identity system's answer is not understood".to_owned()))?;
-    let (true, Some(subject)) = (found.active, found.sub) else { return Ok(None) };
+    if !found.active {
+        return Ok(None);
+    }
     if found.iss.as_deref().is_some_and(|issuer| issuer != management.config.issuer) {
         return Ok(None);
     }
@@ -171,6 +176,8 @@ async fn introspect(management: &Management, token: &str) -> Result<Option<Facts
         _ => Vec::new(),
     };
     let scopes = found.scope.split(' ').map(str::to_owned).collect();
-    let is_machine = found.client_id.as_deref() == Some(&subject);
+    // Without a subject (RFC 7662 §2.2: optional) there is no person. RFC 9068 §2.2: a client by itself is its own.
+    let is_machine = found.sub.is_none() || found.sub == found.client_id || found.sub_kind.as_deref() == Some("client");
+    let subject = found.sub.unwrap_or_default();
     Ok(Some(Facts { subject, is_machine, audiences, scopes, expires: found.exp }))
 }

@@ -347,7 +347,7 @@ impl Pipeline for Gateway {
     }
 
     fn finished(&self, exchange: &Exchange, outcome: &Outcome) {
-        if exchange.api.is_some() && !exchange.recorded && outcome.attempts > 0 {
+        if exchange.api.is_some() && !exchange.recorded && outcome.asked {
             // Who leaves once a service is at work must not have it for nothing: the unit is taken.
             exchange.held.iter().for_each(Held::count);
             if let Some(usage) = &self.usage {

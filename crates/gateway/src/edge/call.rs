@@ -48,6 +48,7 @@ async fn call<P: Pipeline>(worker: &Rc<Worker<P>>, outbound: Outbound) -> Result
         response_bytes: 0,
         endpoint: None,
         attempts: 0,
+        asked: false,
         broken_off: true,
     };
     let (response, lease) = send(worker, hop, &outgoing, &mut outcome).await.map_err(told)?;

@@ -307,6 +307,9 @@ pub struct Outcome {
     /// Endpoint that answered, if one was asked.
     pub endpoint: Option<Arc<str>>,
     pub attempts: u32,
+    /// An endpoint was connected to, so that it may have begun to work; other than `attempts` without those that ended
+    /// before that.
+    pub asked: bool,
     /// The client went away, or the upstream broke off, in the middle of the answer.
     pub broken_off: bool,
 }

@@ -32,6 +32,7 @@ impl<P: Pipeline> Finish<P> {
                 response_bytes: 0,
                 endpoint: None,
                 attempts: 0,
+                asked: false,
                 broken_off: true,
             },
         })

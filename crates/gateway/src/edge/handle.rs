@@ -91,7 +91,7 @@ async fn composed<P: Pipeline>(
     let attempts_at_least = u32::from(compose.calls);
     let Composed { response, failed, parts, missing_parts, attempts } = if compose.outlives_client {
         let Some(undone) = Undone::begin(worker) else { return troubled(Trouble::Busy, received, finish) };
-        finish.outcome.attempts = attempts_at_least;
+        (finish.outcome.attempts, finish.outcome.asked) = (attempts_at_least, compose.calls);
         let task = tokio::task::spawn_local(async move {
             let composed = working.await;
             drop(undone);
@@ -104,7 +104,7 @@ async fn composed<P: Pipeline>(
             Err(_) => return troubled(Trouble::Unsendable, received, finish),
         }
     } else {
-        finish.outcome.attempts = attempts_at_least;
+        (finish.outcome.attempts, finish.outcome.asked) = (attempts_at_least, compose.calls);
         working.await
     };
     finish.exchange.denied = failed;

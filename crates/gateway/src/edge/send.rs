@@ -150,7 +150,7 @@ pub(super) async fn send<P: Pipeline>(
         let endpoint = upstream.pick(now_ms, avoid).ok_or(Trouble::Connect(super::connect::ConnectFailure::Name))?;
         outcome.attempts = outcome.attempts.saturating_add(1);
         outcome.endpoint = Some(Arc::clone(endpoint.label()));
-        let failed = match attempt(worker, hop, outgoing, endpoint, fresh).await {
+        let failed = match attempt(worker, hop, outgoing, endpoint, fresh, &mut outcome.asked).await {
             Ok((response, lease)) => {
                 match response.status() {
                     StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -195,12 +195,14 @@ async fn attempt<P: Pipeline>(
     outgoing: &Outgoing,
     endpoint: &Arc<Endpoint>,
     fresh: bool,
+    asked: &mut bool,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let mut lease = worker
         .pool
         .take(hop.upstream, endpoint, outgoing.websocket, fresh)
         .await
         .map_err(|failure| Failed { trouble: Trouble::Connect(failure), unsent: true, reused: false })?;
+    *asked = true;
     let reused = lease.reused;
     let answered = match &mut lease.sender {
         Sender::Http1(connection) => {

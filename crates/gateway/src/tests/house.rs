@@ -300,8 +300,8 @@ impl House {
         self.send_to("api.test", method, target, headers).await
     }
 
-    /// `GET /orders/42` by a client that goes away while the service works.
-    pub async fn call_and_leave(&self, token: &str) -> Exchange {
+    /// `GET /orders/42` by a client that goes away while the service works, or (not `asked`) before it is connected to.
+    pub async fn call_and_leave(&self, token: &str, asked: bool) -> Exchange {
         let mut map = HeaderMap::new();
         map.insert("authorization", HeaderValue::try_from(format!("Bearer {token}")).unwrap());
         let head = Head {
@@ -317,8 +317,15 @@ impl House {
         let mut exchange = Exchange::begin(self.clock.now());
         assert!(matches!(self.gateway.decide(&head, &mut exchange).await, Decision::Forward(_)));
         let status = StatusCode::from_u16(499).unwrap();
-        let outcome =
-            Outcome { status, request_bytes: 0, response_bytes: 0, endpoint: None, attempts: 1, broken_off: true };
+        let outcome = Outcome {
+            status,
+            request_bytes: 0,
+            response_bytes: 0,
+            endpoint: None,
+            attempts: 1,
+            asked,
+            broken_off: true,
+        };
         self.gateway.finished(&exchange, &outcome);
         exchange
     }
@@ -377,8 +384,15 @@ impl House {
             }
         };
         let status = result.as_ref().map_or_else(Response::status, |_| StatusCode::OK);
-        let outcome =
-            Outcome { status, request_bytes: 0, response_bytes: 0, endpoint: None, attempts: 1, broken_off: false };
+        let outcome = Outcome {
+            status,
+            request_bytes: 0,
+            response_bytes: 0,
+            endpoint: None,
+            attempts: 1,
+            asked: true,
+            broken_off: false,
+        };
         self.gateway.finished(&exchange, &outcome);
         Sent { exchange, result }
     }

@@ -339,7 +339,9 @@ async fn who_hangs_up_while_a_service_works_has_had_a_call() {
     let ledger = Ledger::new();
     let house = House::managed(&text().replace("requests: 50", "requests: 2"), &ledger);
 
-    drop(house.call_and_leave(TOKEN).await);
+    // Nobody has worked for this one.
+    drop(house.call_and_leave(TOKEN, false).await);
+    drop(house.call_and_leave(TOKEN, true).await);
     assert_eq!(house.call(TOKEN).await.status(), 200);
     assert_eq!(house.call(TOKEN).await.status(), 429, "two units are taken");
 

@@ -225,19 +225,24 @@ async fn known_to_identity(
     let mut resources = Vec::new();
     let mut said = Vec::new();
     let servers = identity.list("/admin/v1/resource-servers").await?;
-    if !servers.iter().any(|one| text(one, "audience") == audience) {
+    if !servers.iter().any(|one| one.pointer("/spec/audience") == Some(&Value::from(audience.as_str()))) {
         resources.push(json!({"kind": "ResourceServer", "name": api, "spec": {"audience": audience, "description": text(imported, "title")}}));
-        said.push(format!("resource server {api}"));
     }
     let known: BTreeSet<String> =
         identity.list("/admin/v1/scopes").await?.iter().map(|scope| text(scope, "name")).collect();
     for scope in items(imported, "scopes").filter_map(Value::as_str).filter(|scope| !known.contains(*scope)) {
         resources.push(json!({"kind": "Scope", "name": scope, "spec": {"description": format!("{}: {scope}", text(imported, "title")), "audience": audience}}));
-        said.push(format!("scope {scope}"));
     }
     if !resources.is_empty() {
-        identity.post("/admin/v1/apply", &json!({"resources": resources})).await?;
-        said = vec![format!("made {}", said.join(", "))];
+        let answer = identity.post("/admin/v1/apply", &json!({"resources": resources})).await?;
+        for (change, done) in [("add", "made"), ("modify", "changed")] {
+            let of = items(&answer, "changes").filter(|one| text(one, "change") == change);
+            let names: Vec<String> =
+                of.map(|one| format!("{} {}", in_words(&text(one, "kind")), text(one, "name"))).collect();
+            if !names.is_empty() {
+                said.push(format!("{done} {}", names.join(", ")));
+            }
+        }
     }
     let Some(gateway) = connection.if_running(Role::Gateway).await? else { return Ok(said) };
     let answer = gateway.get("/admin/v1/gateway/resources").await?;
@@ -260,6 +265,14 @@ async fn known_to_identity(
         }
     }
     Ok(said)
+}
+
+fn in_words(kind: &str) -> &str {
+    match kind {
+        "ResourceServer" => "resource server",
+        "Scope" => "scope",
+        other => other,
+    }
 }
 
 /// One call from outside, without a token: it must not come through.

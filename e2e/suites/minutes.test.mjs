@@ -154,6 +154,65 @@ describe('the first five minutes', { timeout: 240_000 }, () => {
     assert.deepEqual(findings, []);
   });
 
+  test('Ctrl-K goes to pages, APIs, applications, organisations and calls, by keyboard alone', async () => {
+    const { context, page, trouble } = await visit(browser);
+    await context.addCookies(console_);
+    await page.goto(at(2, '/console'));
+    const request = (await page.locator('#live .last-list a').first().getAttribute('href')).split('/').pop();
+    const input = page.locator('#palette-input');
+    const find = async (text, kind) => {
+      await page.keyboard.press('Control+k');
+      await input.waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'palette-input');
+      await page.keyboard.type(text);
+      const option = page.locator('#palette-list [role=option]', { hasText: kind }).first();
+      await option.waitFor();
+      for (let steps = 0; steps < 20 && await option.getAttribute('aria-selected') !== 'true'; steps += 1) await page.keyboard.press('ArrowDown');
+      assert.equal(await input.getAttribute('aria-activedescendant'), await option.getAttribute('id'));
+      assert.equal(await input.getAttribute('aria-expanded'), 'true');
+    };
+
+    await find('gate', 'Page');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(at(2, '/console/gateways'));
+    await find('echo', 'API');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(at(2, '/console/apis/echo'));
+    await find('hello', 'Application');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/applications\/[0-9a-f]+$/);
+    await page.goto(at(2, '/console'));
+    await find(request, 'Call');
+    await page.keyboard.press('Enter');
+    await page.waitForURL(at(2, `/console/calls/${request}`));
+
+    await page.click('#palette-open');
+    await input.waitFor();
+    await page.keyboard.type('nothing is called like this');
+    await says(page, /Nothing is called like that/, '#palette-said');
+    assert.equal(await input.getAttribute('aria-activedescendant'), null);
+    await page.keyboard.press('Escape');
+    await input.waitFor({ state: 'hidden' });
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'palette-open', 'one is where one was');
+    assert.deepEqual(trouble, []);
+    await context.close();
+
+    const findings = [];
+    for (const look of looks) {
+      const seen = await visit(browser, look);
+      await seen.context.addCookies(console_);
+      await seen.page.goto(at(2, '/console/plans'));
+      await seen.page.keyboard.press('Control+k');
+      await seen.page.keyboard.type('e');
+      await says(seen.page, /results?$/, '#palette-said');
+      await screenshot(seen.page, `minutes-palette-${look.name}`);
+      findings.push(...(await accessibility(seen.page, look)).map((one) => `${look.name}: ${one}`));
+      if (await overflows(seen.page)) findings.push(`${look.name}: scrolls sideways`);
+      await seen.context.close();
+    }
+    assert.deepEqual(findings, []);
+  });
+
   test('minute 3: a signed-up consumer has a 200 within 60 s and 4 clicks', async () => {
     const password = readFileSync(path.join(folder, '.cardea/secrets/dana.password'), 'utf8').trim();
     const { context, page, trouble } = await visit(browser);
@@ -206,8 +265,9 @@ describe('the first five minutes', { timeout: 240_000 }, () => {
   });
 
   test('minute 5: one file for development and production; what production lacks is said', async () => {
-    await shell('cardea export > all.yaml');
+    await shell('cardea export > all.yaml 2> told.txt');
     const yaml = readFileSync(path.join(folder, 'all.yaml'), 'utf8');
+    assert.match(readFileSync(path.join(folder, 'told.txt'), 'utf8'), /left out.*Issuer main/, 'each server has its own in its files');
     for (const kind of ['Api', 'Plan', 'Client', 'Scope']) assert.match(yaml, new RegExp(`^kind: ${kind}$`, 'm'));
     assert.ok(!/cc?s_[\w-]{20,}/.test(yaml), 'no secret is in it');
     const other = await startDev();

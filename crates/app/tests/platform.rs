@@ -205,6 +205,11 @@ async fn what_is_exported_is_what_is_applied() {
 
     assert_eq!(answer["changes"], json!([]), "{answer}");
     assert!(dev.ok(&["export"]).contains("kind: Route"));
+    // What `cardea dev` writes anew at each start is this folder's: elsewhere it would stand against another file's.
+    assert!(!dev.ok(&["export"]).contains("kind: Issuer"), "it stands in a file");
+    let told = dev.cardea(&["export"]);
+    assert!(err(&told).contains("Issuer main (") && err(&told).contains("--with-files"), "{}", err(&told));
+    assert!(dev.ok(&["export", "--with-files"]).contains("kind: Issuer"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

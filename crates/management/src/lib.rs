@@ -84,6 +84,8 @@ pub struct Management {
     pub(crate) tokens: admin::Tokens,
     pub(crate) publications: publish::Publications,
     pub(crate) throttle: throttle::Throttle,
+    /// Of tokens to try with.
+    pub(crate) lent: throttle::Throttle,
 }
 
 pub type SharedManagement = Arc<Management>;
@@ -108,6 +110,7 @@ impl Management {
             tokens: admin::Tokens::new(seal.mac("tokens")),
             publications: publish::Publications::default(),
             throttle: throttle::Throttle::default(),
+            lent: throttle::Throttle::default(),
             seal,
             config,
             db,

@@ -325,6 +325,9 @@ impl Visit {
             _ => &[],
         };
         let mut response = self.notice(&Notice { status, title, text, link: None, errors });
+        if let Refused::TooMany { seconds } = refused {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }

@@ -28,9 +28,16 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn export(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    let resources: Vec<Value> = own(&gateway).iter().map(document).collect();
+    let own = own(&gateway);
+    let resources: Vec<Value> = own.iter().map(document).collect();
+    // An export leaves these to their files: at another server they stand in others.
+    let in_files: Vec<Value> = own
+        .iter()
+        .filter(|resource| !was_applied(resource))
+        .map(|resource| json!({"kind": resource.kind, "name": resource.name, "at": resource.source.to_string()}))
+        .collect();
     let version = gateway.version().map(|version| json!({"number": version.number, "hash": version.hash}));
-    Json(json!({"resources": resources, "version": version}))
+    Json(json!({"resources": resources, "inFiles": in_files, "version": version}))
 }
 
 /// What stands in its files and was applied to it; what is published is management's to tell and to change.

@@ -294,6 +294,16 @@ pub async fn list(cx: &mut Cx, filter: &Filter, limit: i64) -> Result<Vec<Applic
     Ok(store::list(cx, filter, limit).await?)
 }
 
+/// By a piece of the name, by the client, or by their own id; for who may see all.
+pub async fn search(cx: &mut Cx, text: &str, limit: i64) -> Result<Vec<Application>, Refused> {
+    cx.need(Right::Read)?;
+    let mut found = Vec::new();
+    for id in store::search(cx, text, limit).await? {
+        found.extend(store::find(cx, &id).await?);
+    }
+    Ok(found)
+}
+
 async fn changeable(cx: &mut Cx, id: &str) -> Result<Application, Refused> {
     let found = see(cx, id).await?;
     cx.need_for(&found.organisation, Share::Develop)?;

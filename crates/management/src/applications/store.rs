@@ -253,6 +253,13 @@ pub(super) async fn find_by_client(cx: &mut Cx, client: &str) -> Result<Option<S
     cx.tx.read_one(sql, &params![client]).await?.map(|row| row.string("application")).transpose()
 }
 
+pub(super) async fn search(cx: &mut Cx, text: &str, limit: i64) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT application FROM applications WHERE state <> 'deleted'
+        AND (LOWER(name) LIKE $1 ESCAPE '!' OR client = $2 OR application = $2) ORDER BY name, application LIMIT $3";
+    let rows = cx.tx.read(sql, &params![crate::registry::containing(text), text, limit]).await?;
+    rows.iter().map(|row| row.string("application")).collect()
+}
+
 pub(super) async fn client_uri(cx: &mut Cx, id: &str) -> Result<Option<String>, StoreError> {
     let sql = "SELECT client_uri FROM applications WHERE application = $1 AND state = 'registered'";
     let row = cx.tx.read_one(sql, &params![id]).await?;

@@ -2,6 +2,7 @@
 
 mod apis;
 mod consumers;
+mod find;
 mod house;
 mod live;
 mod now;
@@ -21,6 +22,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ("/console/live", Guard::Public, get(live::part)),
         ("/console/calls/{request}", Guard::Public, get(live::call)),
         ("/console/calls/{request}/revoke", Guard::Public, get(live::ask).post(live::revoke)),
+        ("/console/find", Guard::Public, get(find::find)),
         ("/console/gateways", Guard::Public, get(now::gateways)),
         ("/console/apis", Guard::Public, get(apis::list)),
         ("/console/import", Guard::Public, get(apis::import_form).post(apis::import)),

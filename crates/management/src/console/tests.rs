@@ -323,3 +323,38 @@ store_test!(with_another_identity_system_nothing_is_offered_and_why, MIGRATIONS,
         assert!(!page.body.contains("revoke-all") && !page.body.contains("request-1/revoke\""), "{path}");
     }
 });
+
+store_test!(the_palette_finds_what_there_is_for_who_may_read, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let mut auditor = signed_in(&p, "aud", Some(Role::Auditor)).await;
+    let mut publisher = signed_in(&p, "pia", Some(Role::Publisher)).await;
+    import(&mut publisher, "publish", DOCUMENT).await;
+    let mut cx = p.cx(Actor::System);
+    people::found(&mut cx, "Acme_100% Ltd", Some("acme")).await.unwrap();
+    let wanted = applications::Wanted {
+        name: "Bright Orders".to_owned(),
+        kind: applications::Kind::Service,
+        redirect_uris: Vec::new(),
+        scopes: Vec::new(),
+    };
+    let id = applications::create(&mut cx, "acme", &wanted).await.unwrap().id;
+    cx.commit().await.unwrap();
+    called(&p, 1, "request-1", Some("c"), None).await;
+
+    let ask = async |browser: &mut Browser, q: &str| {
+        let page = browser.get_once(&format!("/console/find?q={q}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        let found: Vec<serde_json::Value> = serde_json::from_str(&page.body).unwrap();
+        found.iter().map(|one| one["href"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&mut auditor, "ORDERS").await, ["/console/apis/orders".to_owned(), format!("/applications/{id}")]);
+    assert_eq!(ask(&mut auditor, "request-1").await, ["/console/calls/request-1"]);
+    assert_eq!(ask(&mut auditor, "e_100%25").await, ["/console/consumers/acme"]);
+    for nothing in ["", "%25%25", "x_y", "'%20OR%201=1"] {
+        assert!(ask(&mut auditor, nothing).await.is_empty(), "{nothing}");
+    }
+    let mut consumer = signed_in(&p, "ann", None).await;
+    assert_eq!(consumer.get_once("/console/find?q=orders").await.status, StatusCode::FORBIDDEN);
+    let mut stranger = Browser::new(p.public(), URL);
+    assert_eq!(stranger.get_once("/console/find?q=orders").await.status, StatusCode::SEE_OTHER);
+});

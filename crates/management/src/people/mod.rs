@@ -22,7 +22,7 @@ pub(crate) use self::describe::{operations, shapes};
 pub use self::http::routes;
 pub use self::store::{
     Human, Invitation, Member, Organisation, human, invitations, list_organisations, list_people, members,
-    organisation, organisation_name, organisations_of,
+    organisation, organisation_name, organisations_of, search_organisations,
 };
 
 use crate::actor::{Actor, Person, Right, Role, Share};

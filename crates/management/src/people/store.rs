@@ -137,6 +137,14 @@ pub async fn list_organisations(cx: &mut Cx, after: &str, limit: i64) -> Result<
     cx.tx.read(sql, &params![after, limit]).await?.iter().map(read_organisation).collect()
 }
 
+/// By a piece of the name, or by id.
+pub async fn search_organisations(cx: &mut Cx, text: &str, limit: i64) -> Result<Vec<Organisation>, StoreError> {
+    let sql = "SELECT organisation, name, created_at FROM organisations
+        WHERE LOWER(name) LIKE $1 ESCAPE '!' OR organisation = $2 ORDER BY name, organisation LIMIT $3";
+    let values = params![crate::registry::containing(text), text, limit];
+    cx.tx.read(sql, &values).await?.iter().map(read_organisation).collect()
+}
+
 /// Those of a person, by id.
 pub async fn organisations_of(
     cx: &mut Cx,

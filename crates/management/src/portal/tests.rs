@@ -264,6 +264,44 @@ store_test!(no_token_without_a_session_a_form_and_a_free_plan, MIGRATIONS, |db: 
     assert!(issuer.0.lock().unwrap().tokens.is_empty());
 });
 
+store_test!(tokens_to_try_with_are_limited_for_each_person_alone, MIGRATIONS, |db: TestDb| async move {
+    let (p, issuer, mut ann) = house(db, free()).await;
+    let page = ann.get("/apis/orders/operations/readOrder").await;
+    let csrf_of_ann = csrf(&page);
+    for turn in 0..20 {
+        assert_eq!(ask(&mut ann, &csrf_of_ann).await.0, StatusCode::OK, "{turn}");
+    }
+    let before = issuer.0.lock().unwrap().tokens.len();
+
+    let fields = [("csrf".to_owned(), csrf_of_ann.clone()), ("operation".to_owned(), "readOrder".to_owned())];
+    let (status, told) = ask(&mut ann, &csrf_of_ann).await;
+    let as_page = ann.post_once("/apis/orders/token", &fields).await;
+
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{told}");
+    assert_eq!(told["type"], "https://cardea.dev/problems/rate_limited");
+    assert_eq!((as_page.status, as_page.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, "3"));
+    assert!(as_page.body.contains("too fast"), "{}", as_page.body);
+    assert_eq!(issuer.0.lock().unwrap().tokens.len(), before, "nobody else was asked for them");
+    // Others go on, also of the same organisation; and she herself at everything else.
+    let mut cx = Cx::system(&p.management);
+    let member = crate::people::arrive(&mut cx, "https://id.example", "cleo", "cleo", None).await.unwrap();
+    let ours = crate::people::arrive(&mut cx, "https://id.example", "ann", "ann", None).await.unwrap();
+    let home = ours.memberships.first().unwrap().organisation.clone();
+    crate::people::make_member(&mut cx, &home, &member.id, crate::actor::Role::Developer).await.unwrap();
+    cx.commit().await.unwrap();
+    for name in ["cleo", "bob"] {
+        let mut other = signed_in(&p, name, None).await;
+        let page = other.get("/").await;
+        assert_eq!(ask(&mut other, &csrf(&page)).await.0, StatusCode::OK, "{name}");
+    }
+    let form = ann.get("/applications/new").await;
+    let made = ann.submit(&form, "application", &[("name", "Shop"), ("kind", "service")]).await;
+    assert_eq!(made.status, StatusCode::OK);
+    p.clock.advance(std::time::Duration::from_secs(3));
+    assert_eq!(ask(&mut ann, &csrf_of_ann).await.0, StatusCode::OK, "one more");
+    assert_eq!(ask(&mut ann, &csrf_of_ann).await.0, StatusCode::TOO_MANY_REQUESTS);
+});
+
 store_test!(members_are_invited_by_a_link_that_works_once, MIGRATIONS, |db: TestDb| async move {
     let (p, _issuer, mut ann) = house(db, free()).await;
     let page = ann.get("/organisation").await;

@@ -34,6 +34,7 @@ pub use lint::{Finding, Level};
 pub use openapi::{check as check_document, header_parameters};
 pub(crate) use served::asked_scopes;
 pub use served::{OperationView, document_for_consumers, operations_of};
+pub(crate) use store::containing;
 pub use store::{Query, published, remove, revision, revisions, set_published};
 
 use crate::actor::Right;

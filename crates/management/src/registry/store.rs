@@ -38,7 +38,7 @@ pub(super) async fn list(cx: &mut Cx, query: &Query, limit: usize) -> Result<Vec
         AND (CAST($3 AS TEXT) IS NULL OR r.lifecycle = $3) AND (CAST($4 AS TEXT) IS NULL OR r.visibility = $4)
         AND (CAST($5 AS TEXT) IS NULL OR r.owner = $5) AND (CAST($6 AS TEXT) IS NULL OR a.api > $6)
         ORDER BY a.api LIMIT $7";
-    let text = query.text.as_deref().filter(|text| !text.is_empty()).map(contains);
+    let text = query.text.as_deref().filter(|text| !text.is_empty()).map(containing);
     let values = params![
         i64::from(query.published_only),
         text,
@@ -52,7 +52,7 @@ pub(super) async fn list(cx: &mut Cx, query: &Query, limit: usize) -> Result<Vec
 }
 
 /// A pattern for what contains this text, letter by letter.
-fn contains(text: &str) -> String {
+pub(crate) fn containing(text: &str) -> String {
     // A pattern has an end, in both databases, and holds what they can.
     let text: String = text.chars().filter(|letter| !letter.is_control()).take(200).collect();
     let escaped = text.to_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");

@@ -49,6 +49,8 @@ pub(super) struct Lent {
 pub(super) async fn token(cx: &Cx, asked: &Asked<'_>) -> Result<Lent, Refused> {
     cx.need_for(asked.organisation, Share::Develop)?;
     let management = &cx.management;
+    // For each person alone: the others of an organisation go on.
+    management.lent.take_lent(&cx.actor, management.clock.monotonic_ms())?;
     let (application, credentials) = client(cx, asked).await?;
     let fresh = match asked.subscription {
         Needed::Required => subscribe(cx, asked, &application, &credentials.0).await?,

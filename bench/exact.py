@@ -3,7 +3,7 @@
 at the end the ledger must hold each call that a client has an answer to, once.
 
     python3 bench/exact.py                        20,000 calls, a few minutes
-    python3 bench/exact.py --calls 200000 --binary target/release/cardea
+    python3 bench/exact.py --calls 200000 --kills 12 --binary target/release/cardea
 
 A call that a client has no answer to may stand in the ledger or not: its record is written before its answer.
 """
@@ -146,7 +146,8 @@ def answered(files):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=20_000)
-    parser.add_argument("--seconds", type=int, default=3, help="of one burst, in which each process may be killed once")
+    parser.add_argument("--seconds", type=int, default=3, help="of one burst")
+    parser.add_argument("--kills", type=int, default=3, help="in one burst, each of a process by chance")
     parser.add_argument("--connections", type=int, default=8, help="of each gateway's clients")
     parser.add_argument("--binary", default=os.environ.get("CARDEA_BIN") or HERE.parent / "target/release/cardea")
     parser.add_argument("--seed", type=int, default=1)
@@ -178,9 +179,9 @@ def main():
             token = new_token()
             turns = [burst(bench.folder, number, port, token, options.seconds, options.connections) for port in gateways]
             files += [ids for ids, _ in turns]
-            for victim in chance.sample(killables, chance.randint(1, len(killables))):
-                time.sleep(chance.uniform(0.1, options.seconds / len(killables)))
-                victim.kill()
+            for _ in range(options.kills):
+                time.sleep(chance.uniform(0.05, options.seconds / options.kills))
+                chance.choice(killables).kill()
             for _, load in turns:
                 load.wait()
             print(f"burst {number}: {count} calls so far, kills " + ", ".join(f"{one.name} {one.kills}" for one in killables), flush=True)

@@ -86,7 +86,7 @@ async fn configure(folder: &Path, management: SocketAddr) -> u16 {
     std::fs::write(
         folder.join("set.yaml"),
         format!(
-            "kind: Api\nname: open\nspec: {{ title: Open, version: '1' }}\n---\nkind: Upstream\nname: up\nspec: {{ endpoints: ['http://{service}'] }}\n---\nkind: Service\nname: open\nspec: {{ upstream: up, api: open }}\n---\nkind: Route\nname: all\nspec: {{ match: {{ path: '/{{rest...}}' }}, service: open, auth: none }}\n"
+            "kind: Api\nname: open\nspec: {{ title: Open, version: '1' }}\n---\nkind: Upstream\nname: up\nspec: {{ endpoints: ['http://{service}'] }}\n---\nkind: Service\nname: open\nspec: {{ upstream: up, api: open }}\n---\nkind: Route\nname: all\nspec: {{ match: {{ path: '/{{rest...}}' }}, service: open, auth: none, subscription: none }}\n"
         ),
     )
     .unwrap();

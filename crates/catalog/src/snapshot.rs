@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::kinds::api::ApiSpec;
+use crate::kinds::api::{ApiSpec, Needed};
 use crate::kinds::issuer::IssuerSpec;
 use crate::kinds::plan::PlanSpec;
 use crate::kinds::policy_source::PolicySourceSpec;
@@ -126,6 +126,8 @@ pub struct Route {
     pub operation: Arc<str>,
     /// Whose operation it is: the service's API, or the composition's.
     pub api: Option<Arc<Api>>,
+    /// Of the API: what the route says, or else the API.
+    pub subscription: Needed,
     pub source: Source,
     pub pattern: Pattern,
     /// Empty: every method.

@@ -125,7 +125,7 @@ spec: {upstream: u, api: orders}
 ---
 kind: Route
 name: r
-spec: {service: s, match: {path: /a}, auth: none}
+spec: {service: s, match: {path: /a}, auth: none, subscription: none}
 ---
 kind: Service
 name: own

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Compiler, MAX_BODY, is_token, refer};
+use crate::kinds::api::Needed;
 use crate::kinds::composition::CompositionSpec;
 use crate::kinds::route::{AuthSpec, MatchSpec, RouteSpec, TokenSpec};
 use crate::kinds::service::ForwardIdentity;
@@ -12,7 +13,7 @@ use crate::kinds::upstream::TimeoutsSpec;
 use crate::matcher::unknown_parameter;
 use crate::pattern::{Pattern, Segment};
 use crate::resource::Resource;
-use crate::snapshot::{Auth, Required, Route, Service, Target};
+use crate::snapshot::{Api, Auth, Required, Route, Service, Target};
 
 impl Compiler {
     pub(super) fn route(&mut self, resource: &Resource) {
@@ -50,6 +51,8 @@ impl Compiler {
         let (Some(pattern), Some(auth)) = (pattern, auth) else { return };
         let of_service = service.as_deref().and_then(|service| service.spec.policy.as_ref());
         let policy = self.policy(resource, spec.policy.as_ref(), of_service, &pattern, &auth);
+        let api = service.as_ref().and_then(|service| service.api.clone());
+        let subscription = self.needed(resource, spec.subscription, api.as_deref(), &auth);
         if self.faults.len() != before {
             return;
         }
@@ -72,7 +75,8 @@ impl Compiler {
             index: self.snapshot.routes.len(),
             name: resource.name.as_str().into(),
             operation: spec.operation.as_deref().unwrap_or(&resource.name).into(),
-            api: service.as_ref().and_then(|service| service.api.clone()),
+            api,
+            subscription,
             source: resource.source.clone(),
             pattern,
             methods,
@@ -139,6 +143,7 @@ impl Compiler {
         }
         let (Some(pattern), Some(auth)) = (pattern, auth) else { return };
         let policy = self.policy(resource, spec.policy.as_ref(), None, &pattern, &auth);
+        let subscription = self.needed(resource, spec.subscription, api.as_deref(), &auth);
         if self.faults.len() != before {
             return;
         }
@@ -148,6 +153,7 @@ impl Compiler {
             name: resource.name.as_str().into(),
             operation: spec.operation.as_deref().unwrap_or(&resource.name).into(),
             api,
+            subscription,
             source: resource.source.clone(),
             pattern,
             methods,
@@ -163,6 +169,27 @@ impl Compiler {
             target: Target::Composition,
         });
         self.add(resource, route);
+    }
+
+    /// Nobody can be asked for a subscription where nobody is asked who they are: that this is meant is written down.
+    fn needed(&mut self, resource: &Resource, own: Option<Needed>, api: Option<&Api>, auth: &Auth) -> Needed {
+        let Some(api) = api else {
+            if own.is_some_and(|own| own != Needed::None) {
+                let message = "a subscription is to a plan of an API, and no `api` is named for this";
+                self.fault(resource, "/spec/subscription", message);
+            }
+            return Needed::None;
+        };
+        let needed = own.unwrap_or(api.spec.subscription);
+        if matches!(auth, Auth::None) && needed == Needed::Required {
+            let message = format!(
+                "this is public (`auth: none`), and API `{}` asks for a subscription, of which nobody could be asked here: \
+                 if everybody may call it, write `subscription: none`",
+                api.name
+            );
+            self.fault(resource, "/spec/auth", message);
+        }
+        needed
     }
 
     fn operation(&mut self, resource: &Resource, name: Option<&str>) {

@@ -24,7 +24,8 @@ pub struct ApiSpec {
     pub lifecycle: Lifecycle,
     #[serde(default)]
     pub visibility: Visibility,
-    /// Whether a caller needs a subscription to a plan with this API. Public routes ask for none.
+    /// Whether a caller needs a subscription to a plan with this API. A public route of an API that asks for one says
+    /// itself that it asks for none.
     #[serde(default)]
     pub subscription: Needed,
     /// Told in `Deprecation` (RFC 9745) while `deprecated`. RFC 3339: `2026-07-01T00:00:00Z`.

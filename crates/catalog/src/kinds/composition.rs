@@ -10,6 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::api::Needed;
 use super::policy_source::PolicySpec;
 use super::route::{AuthSpec, CorsSpec, MatchSpec};
 use crate::words::{HttpUrl, SecretRef, Size, Span};
@@ -22,6 +23,10 @@ pub struct CompositionSpec {
     pub matches: MatchSpec,
     /// `none`, written out, for a public composition; there is no default.
     pub auth: AuthSpec,
+    /// Whether a caller needs a subscription; default: what the API says. A public composition of an API that asks for
+    /// one says `none` here.
+    #[serde(default)]
+    pub subscription: Option<Needed>,
     /// Name of the `Api` whose calls these are: subscriptions, plans and usage are about it.
     #[serde(default)]
     pub api: Option<String>,

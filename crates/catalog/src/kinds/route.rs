@@ -10,6 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+use super::api::Needed;
 use super::composition::AnswerSpec;
 use super::policy_source::PolicySpec;
 use crate::words::{Size, Span};
@@ -37,6 +38,10 @@ pub struct RouteSpec {
     pub operation: Option<String>,
     /// `none`, written out, for a public route; there is no default.
     pub auth: AuthSpec,
+    /// Whether a caller needs a subscription; default: what the API says. A public route of an API that asks for one
+    /// says `none` here.
+    #[serde(default)]
+    pub subscription: Option<Needed>,
     /// Who decides about each call besides; default: what the service says.
     #[serde(default)]
     pub policy: Option<PolicySpec>,

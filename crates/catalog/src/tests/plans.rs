@@ -3,7 +3,7 @@ use serde_json::json;
 use super::{SKETCH, resources};
 use crate::published::{Document, Published, PublishedSubscription};
 use crate::usage::{Outcome, Total, UsageAnswer, UsageBatch, UsageRecord, Way};
-use crate::{Fault, PlanSpec, Snapshot};
+use crate::{Fault, Needed, PlanSpec, Snapshot};
 
 const PLANS: &str = r#"---
 kind: Api
@@ -279,4 +279,33 @@ spec: {{ match: {{ path: /other }}, service: orders, auth: {{ issuer: partner }}
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("people of several issuers (`main`, `partner`)"), "{told:?}");
     Snapshot::compile(&resources(&with("partners"))).unwrap();
+}
+
+#[test]
+fn a_public_route_of_an_api_with_subscriptions_says_that_it_asks_for_none() {
+    let route = |more: &str| {
+        format!(
+            "{}---\nkind: Route\nname: open\nspec: {{ match: {{ path: /open }}, service: orders, auth: none{more} }}\n",
+            text()
+        )
+    };
+    let composition = |more: &str| {
+        format!(
+            "{}---\nkind: Composition\nname: c\nspec: {{ match: {{ path: /c }}, auth: none, api: orders, output: {{}}{more} }}\n",
+            text()
+        )
+    };
+    for text in [route(""), composition(""), route(", subscription: required")] {
+        let faults = Snapshot::compile(&resources(&text)).unwrap_err();
+        assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/spec/auth"), "{faults:?}");
+        assert!(faults[0].message.contains("`subscription: none`"), "it says what to do: {faults:?}");
+    }
+    for text in [route(", subscription: none"), composition(", subscription: none"), route(", subscription: optional")]
+    {
+        let snapshot = Snapshot::compile(&resources(&text)).unwrap();
+        assert_ne!(snapshot.routes.last().unwrap().subscription, Needed::Required);
+    }
+    let without_api = text()
+        + "---\nkind: Composition\nname: c\nspec: { match: { path: /c }, auth: none, output: {}, subscription: required }\n";
+    assert_eq!(Snapshot::compile(&resources(&without_api)).unwrap_err()[0].pointer, "/spec/subscription");
 }

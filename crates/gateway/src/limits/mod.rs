@@ -115,20 +115,21 @@ pub(crate) fn admit<'a>(
     identified: Identified<'a>,
     exchange: &mut Exchange,
 ) -> Result<Admitted<'a>, Stop> {
-    if let (Some(api), Some((facts, _))) = (&identified.route().settings().api, identified.facts()) {
-        count(live, api, facts, exchange)?;
+    let settings = identified.route().settings();
+    if let (Some(api), Some((facts, _))) = (&settings.api, identified.facts()) {
+        count(live, api, settings.subscription, facts, exchange)?;
     }
     Ok(Admitted { identified })
 }
 
-/// A public route has no client, and so no plan.
-fn count(live: &Live, api: &Api, facts: &Facts, exchange: &mut Exchange) -> Result<(), Stop> {
-    if api.spec.subscription == Needed::None {
+/// A public route has no client, and so no plan; the catalog sees that it says so.
+fn count(live: &Live, api: &Api, needed: Needed, facts: &Facts, exchange: &mut Exchange) -> Result<(), Stop> {
+    if needed == Needed::None {
         return Ok(());
     }
     let subscription = facts.client_id.as_deref().and_then(|client| live.catalog().subscription(api, client));
     let Some(subscription) = subscription else {
-        return if api.spec.subscription == Needed::Optional { Ok(()) } else { Err(Deny::NoSubscription.into()) };
+        return if needed == Needed::Optional { Ok(()) } else { Err(Deny::NoSubscription.into()) };
     };
     exchange.subscription = Some(Arc::clone(&subscription.id));
     exchange.plan = Some(Arc::clone(&subscription.plan.name));

@@ -51,7 +51,7 @@ spec: { match: { path: /orders/{id}, methods: [PUT] }, service: orders, auth: { 
 ---
 kind: Route
 name: public
-spec: { match: { path: '/public/{rest...}' }, service: orders, auth: none }
+spec: { match: { path: '/public/{rest...}' }, service: orders, auth: none, subscription: none }
 ";
 
 type Script = Arc<dyn Fn(&Request<Bytes>) -> Result<Response<Bytes>, PeerError> + Send + Sync>;

@@ -285,6 +285,14 @@ impl Log {
         self.found_up_to
     }
 
+    /// The segments that are written to are left for new ones, so that they can be deleted when they are shipped.
+    pub fn leave_segments(&self) {
+        for mut stripe in self.stripes() {
+            let begun = stripe.segments.last().is_some_and(|segment| segment.length > 0);
+            stripe.written = stripe.written.filter(|_| !begun);
+        }
+    }
+
     pub fn has(&self, number: u64) -> bool {
         self.stripes().any(|stripe| stripe.segments.iter().any(|segment| segment.number == number))
     }

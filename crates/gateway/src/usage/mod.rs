@@ -5,6 +5,7 @@
 //! nobody has seen is possible, for the calls that are under way when a process is killed.
 
 mod aside;
+mod left;
 mod log;
 mod record;
 mod refused;
@@ -285,6 +286,7 @@ impl Usage {
 async fn sync(usage: std::sync::Weak<Usage>) {
     loop {
         let Some(usage) = usage.upgrade() else { return };
+        usage.mend().await;
         let log = Arc::clone(&usage.log);
         let interval = usage.config.sync_interval;
         drop(usage);

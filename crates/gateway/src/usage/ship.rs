@@ -3,15 +3,13 @@
 //! is sent again.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Usage;
-use super::aside;
-use super::log::{Log, Marks, Piece, slots};
-use super::refused;
+use super::log::{Log, Marks, Piece};
 use super::state::{State, StateFile};
+use super::{aside, left, refused};
 use crate::limits::{Acknowledged, Origin};
 use crate::management::{Backoff, NoAnswer, Standing};
 use catalog::usage::{Gap, UsageAnswer, UsageBatch, UsageRecord};
@@ -84,7 +82,7 @@ impl Shipper {
     }
 
     /// Deletes what the ledger has, once it stands on the disk that it has it.
-    fn tidy(&mut self) -> io::Result<()> {
+    pub(super) fn tidy(&mut self) -> io::Result<()> {
         if self.log.has_shipped(&self.state.marks) {
             self.file.write(&self.state)?;
             let deleted = self.log.delete_shipped(&self.state.marks);
@@ -96,6 +94,20 @@ impl Shipper {
             }
         }
         Ok(())
+    }
+
+    /// The disk takes nothing: what is shipped is deleted now, and not only when its segment is full.
+    pub(super) fn make_room(&mut self) -> io::Result<()> {
+        self.log.leave_segments();
+        if self.state.ends.is_some() {
+            return Ok(());
+        }
+        let piece = self.log.read(&self.state.marks, None, 1)?;
+        if piece.records.is_empty() {
+            // Behind the last record there may be what says nothing.
+            self.state.marks = piece.reached;
+        }
+        self.tidy()
     }
 
     /// Fixes the next batch, unless one is under way; on the disk before anybody hears of it.
@@ -210,12 +222,14 @@ pub(super) async fn run(usage: std::sync::Weak<Usage>, mut own: Shipper) {
     let (mut quiet, mut looks) = (QUIET_LOOKS, 0_u32);
     let mut told = Standing::default();
     let mut seen = 0;
-    let mut left = Vec::new();
+    let mut others = Vec::new();
     loop {
         let Some(usage) = usage.upgrade() else { return };
         looks = looks.saturating_add(1);
         quiet = quiet.saturating_add(1);
-        usage.mend().await;
+        if usage.health.is_bad() {
+            own = warned(beside(own, Shipper::make_room).await, "no room can be made for usage records");
+        }
         let standing = usage.management.standing();
         // What is served, or refused, is told at once.
         let due = own.log.unshipped() > 0 || quiet >= QUIET_LOOKS || standing != told;
@@ -228,7 +242,7 @@ pub(super) async fn run(usage: std::sync::Weak<Usage>, mut own: Shipper) {
             match result {
                 Ok(()) => {
                     backoff.reset();
-                    left = ship_left(&usage, left, &mut seen).await;
+                    others = left::ship(&usage, others, &mut seen).await;
                 }
                 Err(error) => {
                     tracing::warn!(cause = %error, unshipped = own.log.unshipped(), "usage cannot be shipped now");
@@ -238,13 +252,9 @@ pub(super) async fn run(usage: std::sync::Weak<Usage>, mut own: Shipper) {
         }
         if looks >= LEFT_LOOKS {
             looks = 0;
-            let (back, result) = beside(own, Shipper::take_back).await;
-            own = back;
-            if let Err(error) = result {
-                tracing::warn!(cause = %error, "usage records that were given back cannot be taken");
-            }
-            find_left(&usage, &own.log.folder, &mut left).await;
-            usage.left(left.iter().map(|shipper| shipper.log.unshipped()).sum());
+            own = warned(beside(own, Shipper::take_back).await, "usage records that were given back cannot be taken");
+            left::find(&usage, &own.log.folder, &mut others).await;
+            usage.left(others.iter().map(|shipper| shipper.log.unshipped()).sum());
             usage.look_aside().await;
         }
         drop(usage);
@@ -252,43 +262,11 @@ pub(super) async fn run(usage: std::sync::Weak<Usage>, mut own: Shipper) {
     }
 }
 
-/// Folders that other processes have left with something in them.
-async fn find_left(usage: &Usage, own: &std::path::Path, left: &mut Vec<Shipper>) {
-    let folder = usage.folder.clone();
-    let mut known: Vec<PathBuf> = left.iter().map(|shipper| shipper.log.folder.clone()).collect();
-    known.push(own.to_owned());
-    let max_bytes = usage.config.max_bytes;
-    let found = tokio::task::spawn_blocking(move || -> io::Result<Vec<Shipper>> {
-        let mut found = Vec::new();
-        for slot in slots(&folder)?.into_iter().filter(|slot| !known.contains(slot)) {
-            let Some(log) = Log::adopt(&slot, max_bytes)? else { continue };
-            let mut shipper = Shipper::open(Arc::new(log), false, |_| {})?;
-            shipper.take_back()?;
-            if shipper.log.unshipped() > 0 {
-                found.push(shipper);
-            } else if shipper.state.ends.is_none() {
-                shipper.tidy()?;
-            }
-        }
-        Ok(found)
-    });
-    match found.await {
-        Ok(Ok(found)) => left.extend(found),
-        Ok(Err(error)) => tracing::warn!(cause = %error, "folders of earlier processes cannot be looked through"),
-        Err(_) => {}
+fn warned((shipper, result): (Shipper, io::Result<()>), what: &str) -> Shipper {
+    if let Err(error) = result {
+        tracing::warn!(cause = %error, "{what}");
     }
-}
-
-async fn ship_left(usage: &Usage, left: Vec<Shipper>, seen: &mut u64) -> Vec<Shipper> {
-    let mut rest = Vec::new();
-    for shipper in left {
-        let (shipper, result) = ship_all(usage, shipper, seen).await;
-        if let Err(error) = result {
-            tracing::warn!(cause = %error, "usage of an earlier process cannot be shipped now");
-            rest.push(shipper);
-        }
-    }
-    rest
+    shipper
 }
 
 #[derive(Debug, thiserror::Error)]

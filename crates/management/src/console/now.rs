@@ -204,7 +204,7 @@ async fn restart(visit: &mut Visit, body: &[u8]) -> Result<Response, Halt> {
     let from = match fields.text("action") {
         "go-on" => push::From::Here,
         "again" => {
-            let days: u64 = fields.text("days").parse().map_err(|_| Refused::invalid("/days", "a number of days"))?;
+            let days: u64 = fields.text("back").parse().map_err(|_| Refused::invalid("/back", "a number of days"))?;
             push::From::Since(visit.cx.now.minus(Duration::from_secs(days.saturating_mul(86_400))))
         }
         _ => return Err(Refused::BadRequest("the form says nothing to do".to_owned()).into()),

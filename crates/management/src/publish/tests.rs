@@ -24,7 +24,7 @@ async fn made(p: &Platform, name: &str, path: &str) -> Result<(), Refused> {
     for (kind, spec) in [
         ("Upstream", json!({"endpoints": ["http://127.0.0.1:1"]})),
         ("Service", json!({"upstream": name, "api": name})),
-        ("Route", json!({"match": {"path": path}, "service": name, "auth": "none"})),
+        ("Route", json!({"match": {"path": path}, "service": name, "auth": "none", "subscription": "none"})),
     ] {
         draft.resources.push(Document { kind: kind.to_owned(), name: name.to_owned(), spec });
     }
@@ -101,7 +101,7 @@ store_test!(two_who_publish_what_fits_only_alone_take_turns, MIGRATIONS, |db: Te
         for (kind, spec) in [
             ("Upstream", json!({"endpoints": ["http://127.0.0.1:1"]})),
             ("Service", json!({"upstream": name, "api": name})),
-            ("Route", json!({"match": {"path": "/same"}, "service": name, "auth": "none"})),
+            ("Route", json!({"match": {"path": "/same"}, "service": name, "auth": "none", "subscription": "none"})),
         ] {
             draft.resources.push(Document { kind: kind.to_owned(), name: name.clone(), spec });
         }

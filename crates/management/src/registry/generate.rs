@@ -70,12 +70,18 @@ pub fn generate(
             continue;
         }
         served.push(shape);
+        let auth = auth(openapi, operation, place, findings);
+        let public = auth == "none";
         let mut spec = json!({
             "match": {"path": path, "methods": [methods]},
             "service": place.name,
             "operation": name,
-            "auth": auth(openapi, operation, place, findings),
+            "auth": auth,
         });
+        if let (true, Some(spec)) = (public, spec.as_object_mut()) {
+            // The document says it: everybody may call this, also of an API that asks for subscriptions.
+            spec.insert("subscription".to_owned(), "none".into());
+        }
         if let (true, Some(spec)) = (path != inner, spec.as_object_mut()) {
             spec.insert("rewrite".to_owned(), json!({"path": inner}));
         }

@@ -13,6 +13,7 @@ use super::{frame, ids};
 use crate::limits::Book;
 use crate::management::{Management, ManagementConfig};
 use crate::tests::ledger::{Fate, Ledger};
+use crate::usage::record::encode_nothing;
 use crate::usage::ship::{Shipper, ship_all};
 use crate::usage::{Usage, UsageConfig, set_aside_in};
 
@@ -123,6 +124,29 @@ async fn more_than_a_batch_is_shipped_in_several() {
 
     desk.assert_exact();
     assert_eq!(desk.ledger.books().batches, 3);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_of_what_was_shipped_has_room_again() {
+    let mut desk = Desk::new(Ledger::new(), 1 << 30);
+    for _ in 0..3 {
+        desk.write(10);
+        assert!(desk.ship().await);
+        let mut nothing = Vec::new();
+        encode_nothing(500, &mut nothing);
+        desk.usage.log.append(&nothing, 0).unwrap();
+        desk.shipper.as_mut().unwrap().make_room().unwrap();
+        assert_eq!((segments(&desk.usage.log.folder).len(), desk.usage.log.bytes()), (0, 0));
+    }
+    // What is not shipped stays, and what is sent already keeps its numbers.
+    desk.write(10);
+    desk.ledger.fate([Fate::AnswerLost]);
+    assert!(!desk.ship().await);
+    desk.write(1);
+    desk.shipper.as_mut().unwrap().make_room().unwrap();
+    desk.restart();
+    ship_through(&mut desk).await;
+    desk.assert_exact();
 }
 
 #[tokio::test]
@@ -285,7 +309,7 @@ proptest! {
                         let refused = format!("r{:06}", desk.written.saturating_sub(7));
                         desk.ledger.books().refuses.push(refused);
                     }
-                    6 => desk.ledger.books().refuses.clear(),
+                    6 => desk.shipper.as_mut().unwrap().make_room().unwrap(),
                     7 => {
                         let largest = desk.ledger.books().largest;
                         desk.ledger.books().largest = if largest == 0 { 3 } else { 0 };

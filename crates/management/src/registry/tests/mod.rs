@@ -113,7 +113,7 @@ store_test!(what_was_changed_by_hand_survives_the_next_import, MIGRATIONS, |db: 
         draft.resources.push(Document {
             kind: "Route".to_owned(),
             name: "own".to_owned(),
-            spec: json!({"match": {"path": "/shop/own"}, "service": "shop", "auth": "none"}),
+            spec: json!({"match": {"path": "/shop/own"}, "service": "shop", "auth": "none", "subscription": "none"}),
         });
     })
     .await;

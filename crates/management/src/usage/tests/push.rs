@@ -12,6 +12,7 @@ use testkit::store_test;
 
 use super::{batch, record, send};
 use crate::actor::{Actor, Role};
+use crate::console::tests::signed_in;
 use crate::error::Refused;
 use crate::tests::{Platform, house::person};
 use crate::usage::push;
@@ -153,6 +154,33 @@ store_test!(an_administrator_sends_again_and_goes_on, MIGRATIONS, |db: TestDb| a
         assert!(matches!(push::replay(&mut p.cx(actor), push::From::Here).await, Err(Refused::NoRight)));
     }
     assert!(matches!(push::states(&mut p.cx(person("olga", "acme", Role::Owner))).await, Err(Refused::NoRight)));
+});
+
+store_test!(the_console_shows_how_it_stands_and_sends_again, MIGRATIONS, |db: TestDb| async move {
+    let receiver = Arc::new(Receiver::default());
+    let (p, to) = pushing(db, &receiver).await;
+    let mut admin = signed_in(&p, "ada", Some(Role::Administrator)).await;
+    refused_calls(&p, 1, 2).await;
+    push::once(&p.management, &to).await.unwrap();
+    refused_calls(&p, 3, 1).await;
+    receiver.answers.lock().unwrap().push(410);
+    push::once(&p.management, &to).await.unwrap();
+
+    let page = admin.get("/console/usage").await;
+    for part in ["bills.example", "ended", "the receiver wants no more (410)", "Go on sending"] {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    assert!(!page.body.contains("key=secret") && !page.body.contains("user:word"));
+    let after = admin.submit(&page, "push-again", &[("action", "again"), ("back", "1")]).await;
+    assert_eq!(after.url, "/console/usage");
+    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Some(3), "from the first one on");
+
+    let mut auditor = signed_in(&p, "otto", Some(Role::Auditor)).await;
+    let page = auditor.get("/console/usage").await;
+    assert!(page.body.contains("bills.example") && !page.body.contains("push-again"));
+    let forged = [("action".to_owned(), "again".to_owned()), ("back".to_owned(), "1".to_owned())];
+    assert_eq!(auditor.post_once("/console/usage", &forged).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(push::once(&p.management, &to).await.unwrap(), push::Sent::Nothing);
 });
 
 store_test!(while_keys_change_both_sign, MIGRATIONS, |db: TestDb| async move {

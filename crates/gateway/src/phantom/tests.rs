@@ -184,14 +184,14 @@ impl Play {
         }
         self.facts.remove(&key);
         if self.inactive.get(&key).is_some_and(|until| now_ms < *until) {
-            assert!(matches!(result, Err(NoFacts::Inactive(_))));
+            assert!(matches!(result, Err(NoFacts::Inactive(_) | NoFacts::Revoked)));
             assert_eq!(asked, 0, "asked about what is known not to be active");
             return;
         }
         assert_eq!(asked, 1, "not asked, or more than once");
         let state = self.services.state.lock().unwrap()[issuer].clone();
         if state.inactive[token] {
-            assert!(matches!(result, Err(NoFacts::Inactive(_))));
+            assert!(matches!(result, Err(NoFacts::Inactive(_) | NoFacts::Revoked)));
             self.inactive.insert(key, now_ms + NEGATIVE_MS);
             return;
         }

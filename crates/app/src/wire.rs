@@ -156,6 +156,8 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         trusted_proxies: section.trusted_proxies.clone(),
         templates: section.templates.clone(),
         open_registration: section.registration.open.as_ref().map(registration_policy).transpose()?,
+        // No setting names any yet: every software statement is refused.
+        statement_issuers: Vec::new(),
         policy: section.policy.as_ref().map(policy_point).transpose()?,
         peers: identity::config::Peers::new(reach(section.outgoing), HttpPeer::shared()),
     })

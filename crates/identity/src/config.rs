@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jose::Algorithm;
 use url::Url;
 
-use crate::register::Policy;
+use crate::register::{Policy, StatementIssuer};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -31,6 +31,8 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// Anybody may register clients of this kind, without a token. Off unless it is given.
     pub open_registration: Option<Policy>,
+    /// Whose software statements are taken (RFC 7591 §2.3); nobody's, unless it is given.
+    pub statement_issuers: Vec<StatementIssuer>,
     /// A policy decision point that is asked before anything is issued.
     pub policy: Option<PolicyPoint>,
     pub peers: Peers,

@@ -56,6 +56,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "exchange", sql: include_str!("../migrations/0003_exchange.sql") },
     Migration { version: 4, name: "network", sql: include_str!("../migrations/0004_network.sql") },
     Migration { version: 5, name: "on behalf of", sql: include_str!("../migrations/0005_on_behalf_of.sql") },
+    Migration { version: 6, name: "exchanged from", sql: include_str!("../migrations/0006_exchanged_from.sql") },
 ];
 
 /// The running identity system; handlers hold it as `State<Arc<Identity>>`.

@@ -272,9 +272,9 @@ impl ClientSpec {
         );
         faults.add_if(self.registration.is_some() && !self.registrar, "/registration", "needs `registrar: true`");
         faults.add_if(
-            self.scopes.contains(crate::scopes::CLIENT_REGISTER),
+            self.scopes.iter().any(crate::scopes::is_own),
             "/scopes",
-            "client.register comes with `registrar: true`",
+            "client.register comes with `registrar: true`, and events.poll with `events: true`",
         );
     }
 

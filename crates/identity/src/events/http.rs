@@ -10,10 +10,14 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::poll::{self, DEFAULT_WAIT, MAX_WAIT, PollRequest};
-use crate::clients::touch_secret;
-use crate::error::{OAuthError, access_denied, invalid_request};
-use crate::token::client_auth::authenticate_confidential;
+use crate::clients::{self, touch_secret};
+use crate::cx::Actor;
+use crate::error::{OAuthError, access_denied, invalid_request, invalid_token};
+use crate::scopes::EVENTS_POLL;
+use crate::token::bearer::bearer;
+use crate::token::client_auth::{Authenticated, authenticate_confidential};
 use crate::token::form::Form;
+use crate::token::live;
 use crate::{Cx, SharedIdentity};
 
 const STREAM: HeaderName = HeaderName::from_static("cardea-stream");
@@ -30,6 +34,26 @@ struct Place {
     wait: Option<u64>,
 }
 
+/// Who polls. The body is JSON, so that a client shows itself by header: by its secret, or by a token of its own that
+/// it got by `private_key_jwt`.
+async fn receiver(cx: &mut Cx, headers: &HeaderMap) -> Result<Authenticated, OAuthError> {
+    let refused = || access_denied("the client may not poll events");
+    let by = match bearer(headers)? {
+        None => authenticate_confidential(cx, headers, &Form::parse(b"")?).await?,
+        Some(token) => {
+            let live = live::for_us(cx, token, EVENTS_POLL).await?;
+            let live = live.ok_or_else(|| {
+                let error = invalid_token("the token is not good for events");
+                error.challenge("Bearer realm=\"cardea\", error=\"invalid_token\"")
+            })?;
+            let client = clients::find(cx, &live.client.client_id).await?.ok_or_else(refused)?;
+            cx.actor = Actor::Client(client.client_id.clone());
+            Authenticated { client, secret_id: None }
+        }
+    };
+    if by.client.spec.events { Ok(by) } else { Err(refused()) }
+}
+
 async fn poll_events(
     State(identity): State<SharedIdentity>,
     mut cx: Cx,
@@ -37,11 +61,7 @@ async fn poll_events(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, OAuthError> {
-    // The body is JSON, so that a client can only authenticate by header.
-    let by = authenticate_confidential(&mut cx, &headers, &Form::parse(b"")?).await?;
-    if !by.client.spec.events {
-        return Err(access_denied("the client may not poll events"));
-    }
+    let by = receiver(&mut cx, &headers).await?;
     let stream = place.stream.as_deref().unwrap_or("default");
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if !(1..=64).contains(&stream.len()) || !stream.bytes().all(fine) {

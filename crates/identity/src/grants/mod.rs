@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::store::StoreError;
 use base::Time;
 use base::event::Revoked;
-use base::ids::{ClientId, GrantId, SessionId, UserId};
+use base::ids::{ClientId, GrantId, SessionId, TokenId, UserId};
 use base::scope::Scopes;
 use serde_json::{Value, json};
 
@@ -75,6 +75,8 @@ pub struct Parent {
     pub grant_id: GrantId,
     pub epoch: i64,
     pub client_epoch: i64,
+    /// The token itself, which may be revoked alone.
+    pub jti: TokenId,
 }
 
 /// What an exchange makes: rights of another grant's subject, for another client.
@@ -145,11 +147,11 @@ pub async fn standing(
     store::upsert_standing(cx, client_id, scopes, audiences).await
 }
 
-/// The grant below another one, made or taken up again; None if the one above has been revoked meanwhile. It lives
-/// no longer than the tokens that it is for.
+/// The grant below another one, made or taken up again; None if the one above, or the token that is exchanged, has been
+/// revoked meanwhile. It lives no longer than the tokens that it is for.
 pub async fn exchange(cx: &mut Cx, new: NewChild) -> Result<Option<Grant>, StoreError> {
     // From here on a revocation of the grant above waits, and then finds this one below it.
-    if !store::hold(cx, &new.parent).await? {
+    if !store::hold(cx, &new.parent).await? || store::is_token_revoked(cx, &new.parent.jti).await? {
         return Ok(None);
     }
     let expires_at = cx.now.plus(cx.identity.config.lifetimes.access_token).min(new.of.expires_at);
@@ -201,6 +203,17 @@ async fn tell_below(
         events::append(cx, Revoked::Grant(grant_id.to_string()), reason).await?;
     }
     Ok(())
+}
+
+/// Of two who revoke tokens of this grant, or exchange them, one waits for the other: so no exchange slips past.
+pub async fn hold(cx: &mut Cx, grant_id: &GrantId) -> Result<(), StoreError> {
+    store::hold_any(cx, grant_id).await
+}
+
+/// Revokes what has been exchanged from an access token, and from that: it ends with it.
+pub async fn revoke_below_token(cx: &mut Cx, jti: &TokenId, reason: &'static str) -> Result<(), StoreError> {
+    let below = store::revoke_below_token(cx, jti, reason).await?;
+    tell_below(cx, below, reason).await
 }
 
 /// Revokes what others got in exchange for a client's tokens: it ends when these do.

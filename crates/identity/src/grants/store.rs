@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use base::Time;
-use base::ids::{ClientId, GrantId, SessionId, UserId};
+use base::ids::{ClientId, GrantId, SessionId, TokenId, UserId};
 use base::scope::Scopes;
 use store::{Row, StoreError, params};
 
@@ -82,22 +82,35 @@ pub(super) async fn hold(cx: &mut Cx, parent: &Parent) -> Result<bool, StoreErro
     Ok(cx.tx.execute(sql, &params![&parent.grant_id, parent.epoch]).await? > 0)
 }
 
+/// Nobody revokes a token of the grant, or exchanges one, until the transaction ends.
+pub(super) async fn hold_any(cx: &mut Cx, grant_id: &GrantId) -> Result<(), StoreError> {
+    let sql = "UPDATE grants SET epoch = epoch WHERE grant_id = $1";
+    cx.tx.execute(sql, &params![grant_id]).await?;
+    Ok(())
+}
+
+/// As a statement that may write: it stands behind [`hold`], and sees what others committed before that.
+pub(super) async fn is_token_revoked(cx: &mut Cx, jti: &TokenId) -> Result<bool, StoreError> {
+    let sql = "SELECT jti FROM revoked_tokens WHERE jti = $1";
+    Ok(cx.tx.one(sql, &params![jti]).await?.is_some())
+}
+
 /// The grant below `parent` for these rights, made or taken up again in one statement.
 pub(super) async fn upsert_child(cx: &mut Cx, new: &NewChild, expires_at: Time) -> Result<Grant, StoreError> {
     let sql = "INSERT INTO grants
         (grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, epoch, created_at,
          activated_at, expires_at, refresh_generation, refresh_replays, standing_key, parent_grant_id, parent_epoch,
-         parent_client_epoch, act, on_behalf_of)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, 0, 0, $12, $13, $14, $15, $16, $17)
+         parent_client_epoch, act, on_behalf_of, parent_jti)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, 0, 0, $12, $13, $14, $15, $16, $17, $18)
         ON CONFLICT (standing_key) DO UPDATE
         SET expires_at = excluded.expires_at, revoked_at = NULL, revoked_because = NULL
         RETURNING grant_id, client_id, user_id, session_id, scopes, audiences, auth_time, acr, amr, nonce, epoch,
             created_at, activated_at, expires_at, refresh_generation, refresh_rotated_at, revoked_at, act, network,
             on_behalf_of";
-    let Parent { grant_id: parent, epoch, client_epoch } = &new.parent;
+    let Parent { grant_id: parent, epoch, client_epoch, jti } = &new.parent;
     let (scopes, audiences, act) = (new.scopes.to_string(), new.audiences.to_string(), new.act.to_string());
     let rights = serde_json::json!([scopes, audiences, act]);
-    let key = serde_json::json!(["exchange", new.client_id, parent, epoch, client_epoch, rights]).to_string();
+    let key = serde_json::json!(["exchange", new.client_id, parent, epoch, client_epoch, jti, rights]).to_string();
     let values = params![
         GrantId::random(),
         &new.client_id,
@@ -116,6 +129,7 @@ pub(super) async fn upsert_child(cx: &mut Cx, new: &NewChild, expires_at: Time) 
         *client_epoch,
         act,
         new.of.machine(),
+        jti,
     ];
     let rows = cx.tx.query(sql, &values).await?;
     rows.first().map_or(Err(StoreError::Invalid), grant_of)
@@ -134,6 +148,21 @@ pub(super) async fn revoke_below(
         WHERE revoked_at IS NULL AND grant_id IN (SELECT grant_id FROM below)
         RETURNING grant_id, client_id, user_id";
     cx.tx.query(sql, &params![grant_id, cx.now, reason]).await?.iter().map(revoked).collect()
+}
+
+/// Revokes all grants that came of this token, at any depth.
+pub(super) async fn revoke_below_token(
+    cx: &mut Cx,
+    jti: &TokenId,
+    reason: &'static str,
+) -> Result<Vec<(GrantId, ClientId, Option<UserId>)>, StoreError> {
+    let sql = "WITH RECURSIVE below (grant_id) AS (
+            SELECT grant_id FROM grants WHERE parent_jti = $1
+            UNION SELECT g.grant_id FROM grants g JOIN below b ON g.parent_grant_id = b.grant_id)
+        UPDATE grants SET epoch = epoch + 1, revoked_at = $2, revoked_because = $3
+        WHERE revoked_at IS NULL AND grant_id IN (SELECT grant_id FROM below)
+        RETURNING grant_id, client_id, user_id";
+    cx.tx.query(sql, &params![jti, cx.now, reason]).await?.iter().map(revoked).collect()
 }
 
 /// Revokes all grants below those of a client, at any depth.

@@ -25,6 +25,15 @@ pub fn invalid_redirect_uri(fault: &str) -> Error {
     Error::new(StatusCode::BAD_REQUEST, "invalid_redirect_uri", format!("`redirect_uris` {fault}"))
 }
 
+pub fn invalid_software_statement(fault: &'static str) -> Error {
+    Error::new(StatusCode::BAD_REQUEST, "invalid_software_statement", format!("`software_statement` {fault}"))
+}
+
+pub fn unapproved_software_statement() -> Error {
+    let text = "statements of this issuer are not taken here";
+    Error::new(StatusCode::BAD_REQUEST, "unapproved_software_statement", text)
+}
+
 impl Error {
     pub fn new(status: StatusCode, code: &'static str, description: impl Into<String>) -> Self {
         Self { status, code, description: description.into(), cause: None, challenge: None }

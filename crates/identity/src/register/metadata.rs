@@ -13,8 +13,7 @@ use crate::clients::{ApplicationType, AuthMethod, Client, ClientSpec, GrantType}
 use crate::scopes::{Audiences, BUILT_IN, is_audience};
 
 /// A protection that a client must not believe it has.
-const PROTECTIONS: [&str; 14] = [
-    "software_statement",
+const PROTECTIONS: [&str; 13] = [
     "id_token_encrypted_response_alg",
     "id_token_encrypted_response_enc",
     "userinfo_signed_response_alg",
@@ -218,7 +217,7 @@ fn resources(request: &Map<String, Value>) -> Result<Audiences, Error> {
 
 fn kept(request: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
     let mut kept = Map::new();
-    for (name, most) in [("software_id", 256), ("software_version", 100)] {
+    for (name, most) in [("software_id", 256), ("software_version", 100), ("software_statement", 16_000)] {
         if let Some(text) = text(request, name, most)? {
             kept.insert(name.to_owned(), text.into());
         }

@@ -15,6 +15,7 @@ mod metadata;
 mod policy;
 mod revocation;
 mod rotation;
+mod statement;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -32,6 +33,7 @@ use serde_json::{Map, Value, json};
 pub use error::Error;
 pub use http::routes;
 pub use policy::Policy;
+pub use statement::StatementIssuer;
 pub use store::all;
 
 use crate::applied::Applied;
@@ -43,6 +45,7 @@ use crate::token::bearer::bearer;
 use crate::token::live;
 use crate::{Cx, Identity};
 use metadata::Asked;
+use statement::Reader;
 use store::Registration;
 
 /// How long the answer to an `Idempotency-Key` is kept.
@@ -90,14 +93,10 @@ async fn registrar_of(cx: &mut Cx, token: &str) -> Result<Option<Registrar>, Err
     if token.starts_with(handle::INITIAL_TOKEN) {
         return Ok(initial::find(cx, token).await?.map(Registrar::Initial));
     }
-    let Some(live) = live::find(cx, token).await? else {
+    let live = live::for_us(cx, token, CLIENT_REGISTER).await?;
+    let Some(live) = live.filter(|live| live.client.registrar) else {
         return Ok(None);
     };
-    // For this server and nobody else: what other servers have seen of a token is worth nothing here.
-    let own = live.audiences.len() == 1 && live.audiences.contains(&cx.identity.config.issuer);
-    if !own || !live.scopes.contains(CLIENT_REGISTER) || live.person.is_some() || !live.client.registrar {
-        return Ok(None);
-    }
     let client = clients::find(cx, &live.client.client_id).await?;
     cx.actor = Actor::Client(live.client.client_id);
     Ok(client.map(|client| Registrar::Client(Box::new(client))))
@@ -132,6 +131,11 @@ impl Done {
         out.extend(metadata::written(&self.client, &self.registration.metadata));
         Ok(Value::Object(out))
     }
+}
+
+fn reader(cx: &Cx) -> Reader<'_> {
+    let config = &cx.identity.config;
+    Reader { trusted: &config.statement_issuers, issuer: &config.issuer, now: cx.now }
 }
 
 /// A value for `Idempotency-Key` and what it was sent with.
@@ -173,7 +177,7 @@ async fn register(cx: &mut Cx, registrar: &Registrar, key: Option<&str>, request
         // A key stands for its registrar; among strangers one could ask for the other's secret with it.
         return Err(Error::invalid_request("Idempotency-Key needs a registrar's token"));
     }
-    let asked = metadata::read(members)?;
+    let asked = metadata::read(&reader(cx).merge(members, None)?)?;
     let name = registrar.name();
     let repeatable = key.map(|key| Repeatable::new(&cx.identity, &name, key, request));
     // From here on nobody else registers for this registrar until the transaction ends.
@@ -330,7 +334,8 @@ async fn update(cx: &mut Cx, managed: Managed, request: &Value) -> Result<Value,
         return Err(Error::invalid_request("the body must be a JSON object"));
     };
     check_own_members(cx, &client, members).await?;
-    let asked = metadata::read(members)?;
+    let stated = registration.metadata.get("software_statement").and_then(Value::as_str);
+    let asked = metadata::read(&reader(cx).merge(members, stated)?)?;
     let before = client.spec;
     let spec = ClientSpec {
         display_name: asked.spec.display_name,

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, invalid_client_metadata};
 use crate::clients::{AuthMethod, ClientSpec, GrantType, scope_list};
-use crate::scopes::{Audiences, CLIENT_REGISTER, Catalog, is_built_in};
+use crate::scopes::{Audiences, Catalog, is_built_in, is_own};
 use base::scope::Scopes;
 
 /// In a policy: every one that is declared.
@@ -65,7 +65,7 @@ impl Policy {
 
     fn allows_scope(&self, catalog: &Catalog, scope: &str) -> bool {
         let declared = self.scopes.contains(ANY) && catalog.knows(scope);
-        scope != CLIENT_REGISTER && scope != ANY && (is_built_in(scope) || self.scopes.contains(scope) || declared)
+        !is_own(scope) && scope != ANY && (is_built_in(scope) || self.scopes.contains(scope) || declared)
     }
 
     fn allows_audience(&self, catalog: &Catalog, audience: &str) -> bool {

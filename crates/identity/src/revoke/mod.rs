@@ -1,5 +1,5 @@
-//! Token revocation (RFC 7009). An access token dies alone; a refresh token takes its grant along, and with
-//! it every token under it. A token that is unknown, or another client's, is answered like one that was
+//! Token revocation (RFC 7009). An access token dies with what was exchanged from it, and nothing else; a
+//! refresh token takes its grant along, and with it every token under it. A token that is unknown, or another client's, is answered like one that was
 //! revoked: the answer tells nobody whether a token is good (§2.2).
 
 mod http;
@@ -51,6 +51,7 @@ async fn revoke_of(
     let Some(grant) = grant.filter(may) else {
         return Ok(false);
     };
+    grants::hold(cx, &grant.grant_id).await?;
     if !store::revoke_token(cx, &access.jti, access.expires_at).await? {
         return Ok(false);
     }
@@ -63,5 +64,6 @@ async fn revoke_of(
     };
     audit::record(cx, Act::TokenRevoked, record).await?;
     events::append(cx, Revoked::Token(access.jti.to_string()), "token revoked").await?;
+    grants::revoke_below_token(cx, &access.jti, "the token it was exchanged from was revoked").await?;
     Ok(true)
 }

@@ -43,6 +43,15 @@ pub const BUILT_IN: [(&str, &str); 4] = [
 /// it comes with being a registrar.
 pub const CLIENT_REGISTER: &str = "client.register";
 
+/// The scope of tokens for the feed of security events, for clients that show themselves by a signature: the body of
+/// a poll is JSON (RFC 8936 §2.4), and has no room for an assertion. It comes with `events: true`.
+pub const EVENTS_POLL: &str = "events.poll";
+
+/// Whether a scope is for this server itself, and for nobody to grant.
+pub fn is_own(scope: &str) -> bool {
+    matches!(scope, CLIENT_REGISTER | EVENTS_POLL)
+}
+
 /// Kind `Scope`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -92,12 +101,12 @@ pub struct Catalog {
 
 impl Catalog {
     pub fn knows(&self, scope: &str) -> bool {
-        is_built_in(scope) || scope == CLIENT_REGISTER || self.scopes.contains_key(scope)
+        is_built_in(scope) || is_own(scope) || self.scopes.contains_key(scope)
     }
 
     pub fn audience_of(&self, scope: &str) -> Option<&str> {
         match scope {
-            CLIENT_REGISTER => Some(&self.issuer),
+            CLIENT_REGISTER | EVENTS_POLL => Some(&self.issuer),
             _ => self.scopes.get(scope)?.audience.as_deref(),
         }
     }
@@ -187,6 +196,7 @@ fn resolve_in(
         Some(requested) => {
             let own = |scope: &str| match scope {
                 CLIENT_REGISTER => client.spec.registrar,
+                EVENTS_POLL => client.spec.events,
                 _ => client.spec.scopes.contains(scope),
             };
             let permitted = |scope: &str| own(scope) && catalog.knows(scope);
@@ -237,7 +247,7 @@ pub async fn apply(cx: &mut Cx, spec: &ScopeSpec) -> Result<Applied, Refused> {
         "/name",
         "is a scope of OpenID Connect; only its description can be changed",
     );
-    faults.add_if(spec.name == CLIENT_REGISTER, "/name", "is a scope of this server itself");
+    faults.add_if(is_own(&spec.name), "/name", "is a scope of this server itself");
     faults.add_if(
         spec.audience.as_deref().is_some_and(|audience| !audiences::is_audience(audience)),
         "/audience",

@@ -70,6 +70,49 @@ store_test!(a_client_shows_itself_by_its_signature_at_each_endpoint, MIGRATIONS,
     assert_eq!(with("/revoke", used).await.error(), (401, "invalid_client".to_owned()), "once, wherever that was");
 });
 
+store_test!(a_client_that_signs_polls_events_by_a_token_of_its_own, MIGRATIONS, |db: TestDb| async move {
+    let p = Platform::on(db).await;
+    let m = p.market().await;
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    p.apply(&ClientSpec { events: true, ..signer_spec(&key) }).await;
+    let token = async |scope: &str| {
+        let assertion = key.sign("JWT", &claims(&p)).unwrap();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", TYPE),
+            ("client_assertion", &assertion),
+            ("scope", scope),
+        ];
+        p.post("/token", &[], &form).await
+    };
+    let poll = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let body = axum::body::Body::from(json!({"returnImmediately": true}).to_string());
+        p.send(crate::tests::actors::request(http::Method::POST, "/events/poll", &headers, body)).await
+    };
+
+    let good = token("events.poll").await.text("access_token");
+    let answer = poll(&good).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+
+    // Not by a token for others too, nor for others, nor a person's, nor a gateway's.
+    let wide = token("events.poll stock_read").await.text("access_token");
+    let other = token("stock_read").await.text("access_token");
+    let person = p.tokens(&m.shop, &m.alice, "openid stock_read").await.text("access_token");
+    for wrong in [wide.as_str(), &other, &person, "nonsense", "cat_nonsense"] {
+        let answer = poll(wrong).await;
+        assert_eq!(answer.error(), (401, "invalid_token".to_owned()), "{}", answer.body);
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+    }
+    // Nobody gets it without asking for it, nor who may not poll; who may no more has none.
+    assert_eq!(token("stock_read").await.text("scope"), "stock_read");
+    let form = [("grant_type", "client_credentials"), ("scope", "events.poll")];
+    assert_eq!(p.post_as(&m.robot, "/token", &form).await.error(), (400, "invalid_scope".to_owned()));
+    p.apply(&ClientSpec { events: false, ..signer_spec(&key) }).await;
+    assert!([401, 403].contains(&poll(&good).await.error().0));
+});
+
 store_test!(an_assertion_with_one_thing_wrong_shows_nothing, MIGRATIONS, |db: TestDb| async move {
     let p = Platform::on(db).await;
     p.market().await;

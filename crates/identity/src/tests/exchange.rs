@@ -246,6 +246,51 @@ store_test!(the_actor_is_who_acts, MIGRATIONS, |db: TestDb| async move {
     assert_eq!(ask(&p, &relay, &got.text("access_token"), &[]).await.error().1, "invalid_request");
 });
 
+store_test!(
+    a_token_that_is_revoked_takes_along_what_came_of_it_and_nothing_else,
+    MIGRATIONS,
+    |db: TestDb| async move {
+        let p = Platform::on(db).await;
+        let (m, relay, token) = world(&p).await;
+        let next = p.client(&relay_spec("next")).await;
+        let jwt = inner(&p, &m.gateway, &token, STOCK).await;
+        let child = ask(&p, &relay, &token, &[]).await.text("access_token");
+        let of_inner = ask(&p, &relay, &jwt, &[("subject_token_type", JWT)]).await.text("access_token");
+        let grandchild = ask(&p, &next, &child, &[]).await.text("access_token");
+        let great = ask(&p, &relay, &grandchild, &[]).await.text("access_token");
+        let mut below = Vec::new();
+        for token in [&child, &of_inner, &grandchild, &great] {
+            let seen = p.introspect(&m.stock, token).await;
+            assert_eq!(seen["active"], true, "{seen}");
+            below.push((token, Revoked::Grant(seen["grant_id"].as_str().unwrap().to_owned())));
+        }
+        // Another token of the same grant, and what came of that.
+        let refreshed = p.tokens(&m.shop, &m.alice, "openid orders_read stock_read").await.text("access_token");
+        let sibling = ask(&p, &relay, &refreshed, &[]).await.text("access_token");
+
+        assert_eq!(p.post_as(&m.robot, "/revoke", &[("token", &token)]).await.status, 200);
+        assert!(p.is_active(&m.stock, &great).await, "it was another's token");
+        assert_eq!(p.post_as(&m.shop, "/revoke", &[("token", &token)]).await.status, 200);
+
+        let events = told(&p).await;
+        for (token, event) in &below {
+            assert!(!p.is_active(&m.stock, token).await);
+            assert!(events.contains(event), "gateways hear of it by a name that they know: {event:?} in {events:?}");
+        }
+        assert!(p.is_active(&m.stock, &refreshed).await && p.is_active(&m.stock, &sibling).await);
+        assert_eq!(ask(&p, &relay, &token, &[]).await.error().0, 400, "nothing more comes of it");
+        assert_eq!(ask(&p, &relay, &jwt, &[("subject_token_type", JWT)]).await.error().0, 400);
+        assert_eq!(ask(&p, &relay, &child, &[]).await.error().0, 400);
+
+        // In the middle: what stands above it stays.
+        let child = ask(&p, &relay, &refreshed, &[]).await.text("access_token");
+        let grandchild = ask(&p, &next, &child, &[]).await.text("access_token");
+        assert_eq!(p.post_as(&relay, "/revoke", &[("token", &child)]).await.status, 200);
+        assert!(!p.is_active(&m.stock, &child).await && !p.is_active(&m.stock, &grandchild).await);
+        assert!(p.is_active(&m.stock, &refreshed).await);
+    }
+);
+
 /// The grants that events name, newest first.
 async fn told(p: &Platform) -> Vec<Revoked> {
     let rows =

@@ -40,6 +40,7 @@ pub fn config(db: &TestDb, node: &str) -> Config {
         trusted_proxies: Vec::new(),
         templates: None,
         open_registration: None,
+        statement_issuers: Vec::new(),
         policy: None,
         peers: Peers { egress: Arc::new(Nowhere), policy: Arc::new(Nowhere) },
     }

@@ -3,7 +3,8 @@
 //! The subject token was issued to the client, or is meant for it: an audience that it may introspect. It is an access
 //! token of ours, or the inner JWT that a service behind a gateway has received, which stands for the token it was
 //! made from. Scopes and audiences only narrow; the new token ends no later than the old one, and whatever
-//! revokes the old one's grant or client ends it, too. `sub` stays; `act` says who acts, and who acted before.
+//! revokes the old one, its grant or its client ends it, too. `sub` stays (of a client that acted by itself, its id);
+//! `client_id` is who exchanged (RFC 9068 §2.2); `act` says who acts, and who acted before (§4.1, §4.4).
 
 use base::Secret;
 use base::scope::Scopes;
@@ -19,7 +20,7 @@ use crate::clients::Client;
 use crate::error::{OAuthError, invalid_request, invalid_scope, invalid_target, unauthorized_client};
 use crate::grants::{self, NewChild, Parent};
 use crate::policy::Requester;
-use crate::scopes::{self, Audiences, CLIENT_REGISTER, Catalog, is_built_in};
+use crate::scopes::{self, Audiences, Catalog, is_built_in, is_own};
 
 pub const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -53,7 +54,12 @@ pub(super) async fn exchange(cx: &mut Cx, by: &Authenticated, form: &Form) -> Re
 
     let Live { token, grant, .. } = subject;
     let new = NewChild {
-        parent: Parent { grant_id: token.grant_id.clone(), epoch: token.epoch, client_epoch: token.client_epoch },
+        parent: Parent {
+            grant_id: token.grant_id.clone(),
+            epoch: token.epoch,
+            client_epoch: token.client_epoch,
+            jti: token.jti.clone(),
+        },
         of: grant,
         client_id: client.client_id.clone(),
         scopes: selection.scopes.clone(),
@@ -145,7 +151,7 @@ fn narrowed(
         return Err(invalid_target("the subject token is for no audience that the client may reach"));
     }
     // What is about the login and what is for this server itself is nobody else's.
-    let passed_on = |scope: &&str| !is_built_in(scope) && *scope != CLIENT_REGISTER;
+    let passed_on = |scope: &&str| !is_built_in(scope) && !is_own(scope);
     let had: Scopes = subject.scopes.iter().filter(passed_on).collect();
     let had = catalog.scopes_within(&had, &audiences);
     let scopes = match select::requested_scopes(form)? {

@@ -69,6 +69,15 @@ pub async fn find(cx: &mut Cx, text: &str) -> Result<Option<Live>, OAuthError> {
     }
 }
 
+/// A client's own token with this scope, for this server and nobody else: what other servers have seen of a token is
+/// worth nothing here.
+pub async fn for_us(cx: &mut Cx, text: &str, scope: &str) -> Result<Option<Live>, OAuthError> {
+    let issuer = cx.identity.config.issuer.clone();
+    let own = |live: &Live| live.audiences.len() == 1 && live.audiences.contains(&issuer);
+    let fits = |live: &Live| own(live) && live.scopes.contains(scope) && live.person.is_none();
+    Ok(find(cx, text).await?.filter(fits))
+}
+
 /// All about the token that an inner JWT was made from, if both are good, and the JWT's own audience. It lives no
 /// longer than the JWT.
 pub async fn find_inner(cx: &mut Cx, text: &str) -> Result<Option<(Live, String)>, OAuthError> {

@@ -4,6 +4,7 @@ mod idempotency;
 mod managing;
 mod registering;
 mod registrars;
+mod statements;
 
 use axum::body::Body;
 use base::scope::Scopes;

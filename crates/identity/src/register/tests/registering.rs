@@ -135,7 +135,6 @@ store_test!(a_wrong_request_is_refused_and_says_why, MIGRATIONS, |db: TestDb| as
         ("contacts", json!("a@example.org")),
         ("application_type", json!("spa")),
         ("subject_type", json!("pairwise")),
-        ("software_statement", json!("ey.ey.x")),
         ("dpop_bound_access_tokens", json!(true)),
         ("require_pushed_authorization_requests", json!(true)),
         ("id_token_signed_response_alg", json!("none")),

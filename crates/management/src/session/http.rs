@@ -126,7 +126,7 @@ async fn log_out(visit: Visit, body: axum::body::Bytes) -> Response {
 }
 
 async fn leave(visit: &Visit, body: &[u8]) -> Result<Response, Halt> {
-    visit.form(body)?;
+    visit.form_at_any_speed(body)?;
     let mut cx = visit.cx.again();
     let id_token = super::end(&mut cx, &visit.headers).await?;
     if let Some(session) = &visit.session {

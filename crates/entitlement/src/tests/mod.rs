@@ -6,6 +6,7 @@ mod certification;
 mod decisions;
 mod guards;
 mod interop;
+mod interop_records;
 mod patient;
 mod snapshot;
 

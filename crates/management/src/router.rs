@@ -22,8 +22,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::SharedManagement;
 use crate::actor::{Actor, Operator};
 use crate::admin::{authenticate, idempotent};
-use crate::cx::Called;
+use crate::cx::{Called, Cx};
 use crate::error::Refused;
+use crate::session;
 
 /// An OpenAPI document with everything in it.
 pub(crate) const BODY_LIMIT: usize = 8 << 20;
@@ -73,7 +74,10 @@ pub fn public(management: SharedManagement) -> Router {
     for (path, guard, route) in list() {
         let state = management.clone();
         let route = match guard {
-            Guard::Public => route.layer(DefaultBodyLimit::max(form_limit(path))),
+            Guard::Public if path.starts_with("/console/") => {
+                route.route_layer(middleware::from_fn_with_state(state, somebody_known))
+            }
+            Guard::Public => route.layer(DefaultBodyLimit::max(FORM_LIMIT)),
             Guard::Gateway => route.route_layer(middleware::from_fn_with_state(state, gateway_only)),
             Guard::Api => route
                 .route_layer(middleware::from_fn_with_state(state.clone(), idempotent))
@@ -84,9 +88,15 @@ pub fn public(management: SharedManagement) -> Router {
     finish(router, management)
 }
 
-/// Anybody may send a form. Those that hold documents are the console's.
-fn form_limit(path: &str) -> usize {
-    if path.starts_with("/console/") { BODY_LIMIT } else { FORM_LIMIT }
+/// Anybody may send a form; those of the console hold whole documents, and are read of who has signed in only.
+async fn somebody_known(State(management): State<SharedManagement>, request: Request, next: Next) -> Response {
+    if !request.method().is_safe() {
+        let entered = session::enter(&mut Cx::system(&management), request.headers()).await;
+        if matches!(entered, Ok(None)) {
+            return management.kit.redirect("/login");
+        }
+    }
+    next.run(request).await
 }
 
 /// The interface for the operator of the process; the program's guard says who it is ([`Operator`]).

@@ -407,6 +407,9 @@ store_test!(answers_are_kept_by_nobody_and_forms_have_an_end, MIGRATIONS, |db: T
     let mut large = request(Method::POST, "/logout", None, None);
     *large.body_mut() = axum::body::Body::from(vec![b'a'; 300 << 10]);
     assert_eq!(exchange(p.public(), large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let import = request(Method::POST, "/console/import", None, Some(&json!({"document": "x".repeat(1 << 20)})));
+    let answer = exchange(p.public(), import).await;
+    assert_eq!((answer.status, &answer.headers[header::LOCATION]), (StatusCode::SEE_OTHER, &"/login".parse().unwrap()));
 });
 
 store_test!(the_catalogue_for_programs_is_made_once_and_never_stale, MIGRATIONS, |db: TestDb| async move {

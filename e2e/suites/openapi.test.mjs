@@ -76,6 +76,46 @@ describe('the OpenAPI document', { timeout: 300_000 }, () => {
   });
   after(() => product?.stop());
 
+  test('an import a second time says what truly happened', async () => {
+    const api = path.join(folder, 'things.json');
+    writeFileSync(api, JSON.stringify({
+      openapi: '3.1.0', info: { title: 'Things', version: '1' }, components: { securitySchemes: { oauth: { type: 'http', scheme: 'bearer' } } },
+      paths: { '/things': { get: { operationId: 'listThings', security: [{ oauth: [] }], responses: { 200: { description: 'All' } } } } },
+    }));
+    const flags = ['import', api, '--upstream', 'http://127.0.0.1:1', '--audience', 'https://things.internal'];
+    const first = await product.admin(...flags);
+    const second = await product.admin(...flags);
+    assert.ok(first.identity.includes('made resource server things'), JSON.stringify(first.identity));
+    assert.deepEqual([second.changed, second.identity], [false, []]);
+  });
+
+  test('the code on an operation\'s page runs, in each language that is here', async () => {
+    const page = await (await fetch(`${product.portal}/apis/echo/operations/echo`)).text();
+    const plain = (html) => html.replace(/&#x([0-9a-f]+);/gi, (_, code) => String.fromCodePoint(parseInt(code, 16)))
+      .replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code)))
+      .replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&amp;', '&');
+    const code = Object.fromEntries([...page.matchAll(/<pre[^>]*aria-label="([^"]+)"[^>]*><code>([^]*?)<\/code>/g)].map(([, name, html]) => [plain(name), plain(html)]));
+    const how = {
+      curl: (text) => run('bash', ['-c', `${text} -s -w ' %{http_code}'`], { env }),
+      JavaScript: (text) => run('node', ['--input-type=module', '-e', text], { env }),
+      Python: (text) => run('python3', ['-c', text], { env }),
+      PHP: (text) => run('php', ['-r', `${text.replace('<?php', '')} echo $http_response_header[0];`], { env }),
+      Ruby: (text) => run('ruby', ['-e', text], { env }),
+    };
+    const needed = ['curl', 'JavaScript', 'Python'];
+    const { client_id: id, client_secret: secret } = product.sample;
+    const env = { CLIENT_ID: id, CLIENT_SECRET: secret };
+    env.TOKEN = (await run('bash', ['-c', `${code.Shell}\nprintf %s "$TOKEN"`], { env })).trim();
+    assert.match(env.TOKEN, /^cat_/, code.Shell);
+    for (const [language, text] of Object.entries(code)) {
+      const program = { JavaScript: 'node', Python: 'python3', PHP: 'php', Ruby: 'ruby', curl: 'curl' }[language];
+      const there = program && await run('which', [program]).then(() => true, () => false);
+      assert.ok(there || !needed.includes(language), `${language} is needed`);
+      if (there) assert.match(await how[language](text), /\b200\b/, `${language}:\n${text}`);
+    }
+    assert.ok(needed.every((language) => code[language]), Object.keys(code).join());
+  });
+
   test('redocly lint has nothing to say', async () => {
     // It warns of documents that name the writer's own machine, and here the product runs on it.
     const elsewhere = path.join(folder, 'elsewhere.json');

@@ -156,8 +156,12 @@ pub fn identity_config(section: &config::Identity, data: &std::path::Path) -> an
         trusted_proxies: section.trusted_proxies.clone(),
         templates: section.templates.clone(),
         open_registration: section.registration.open.as_ref().map(registration_policy).transpose()?,
-        // No setting names any yet: every software statement is refused.
-        statement_issuers: Vec::new(),
+        statement_issuers: section
+            .registration
+            .software_statements
+            .iter()
+            .map(statement_issuer)
+            .collect::<Result<_, _>>()?,
         policy: section.policy.as_ref().map(policy_point).transpose()?,
         peers: identity::config::Peers::new(reach(section.outgoing), HttpPeer::shared()),
     })
@@ -202,6 +206,16 @@ fn policy_point(given: &config::IssuePolicy) -> anyhow::Result<identity::config:
 fn registration_policy(given: &config::OpenRegistration) -> anyhow::Result<identity::register::Policy> {
     let words = serde_json::to_value(given)?;
     serde_json::from_value(words).map_err(|error| usage(format!("`identity.registration.open`: {error}")).into())
+}
+
+fn statement_issuer(given: &config::SoftwareStatements) -> anyhow::Result<identity::register::StatementIssuer> {
+    let wrong = |fault: &str| usage(format!("`identity.registration.softwareStatements`, `{}`: {fault}", given.issuer));
+    let text = given.jwks.read_text()?;
+    let keys = jose::KeySet::parse(text.expose().as_bytes()).map_err(|_| wrong("this is no JWK set"))?;
+    if keys.is_empty() {
+        return Err(wrong("there is no key in it that could have signed").into());
+    }
+    Ok(identity::register::StatementIssuer { issuer: given.issuer.clone(), keys })
 }
 
 fn key_schedule(given: &config::Keys) -> anyhow::Result<identity::config::KeySchedule> {

@@ -21,7 +21,7 @@ pub use self::management::Management;
 pub use catalog::Span;
 pub use fault::Fault;
 pub use metering::{ManagementPeer, OnFailure, Usage};
-pub use registration::{IssuePolicy, IssuePolicyMode, OpenRegistration, Outgoing, Registration};
+pub use registration::{IssuePolicy, IssuePolicyMode, OpenRegistration, Outgoing, Registration, SoftwareStatements};
 pub use words::Reference;
 
 use crate::exit::usage;
@@ -301,6 +301,7 @@ impl File {
             identity.master_key = identity.master_key.within(folder);
             identity.templates = identity.templates.map(|path| folder.join(path));
             identity.policy = identity.policy.map(|policy| policy.within(folder));
+            identity.registration = identity.registration.within(folder);
             identity.database = identity.database.within(folder);
             identity
         });

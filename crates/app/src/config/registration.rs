@@ -13,6 +13,28 @@ use super::{Reference, Span};
 pub struct Registration {
     /// Anybody may register clients of this kind, without a token; nobody, if it is not given.
     pub open: Option<OpenRegistration>,
+    /// Whose software statements are taken (RFC 7591 §2.3): what they say of a client stands before what it says itself.
+    /// Nobody's, if it is not given.
+    #[serde(default)]
+    pub software_statements: Vec<SoftwareStatements>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SoftwareStatements {
+    /// `iss` of the statements.
+    pub issuer: String,
+    /// The issuer's public keys, a JWK set: a file.
+    pub jwks: Reference,
+}
+
+impl Registration {
+    pub(super) fn within(mut self, folder: &Path) -> Self {
+        for issuer in &mut self.software_statements {
+            issuer.jwks = issuer.jwks.clone().within(folder);
+        }
+        self
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]

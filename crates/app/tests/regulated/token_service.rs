@@ -64,6 +64,7 @@ impl TokenService {
             trusted_proxies: Vec::new(),
             templates: None,
             open_registration: None,
+            statement_issuers: Vec::new(),
             policy: Some(PolicyPoint {
                 url: dev.text("/entitlement/url"),
                 secret: Secret::new(dev.text("/entitlement/callers/identity")),

@@ -21,8 +21,26 @@ const USERS: [(&str, &str, &str); 6] = [
 
 /// Of the records from 101 on; their owners are the users in turn.
 const DEPARTMENTS: [&str; 20] = [
-    "Legal", "Legal", "Legal", "Accounting", "Legal", "Accounting", "Sales", "Legal", "Accounting", "Sales",
-    "Accounting", "Legal", "Sales", "Accounting", "Finance", "Legal", "Legal", "Accounting", "Legal", "Accounting",
+    "Legal",
+    "Legal",
+    "Legal",
+    "Accounting",
+    "Legal",
+    "Accounting",
+    "Sales",
+    "Legal",
+    "Accounting",
+    "Sales",
+    "Accounting",
+    "Legal",
+    "Sales",
+    "Accounting",
+    "Finance",
+    "Legal",
+    "Legal",
+    "Accounting",
+    "Legal",
+    "Accounting",
 ];
 
 const FIRST: usize = 101;

@@ -1,5 +1,7 @@
 //! The catalogue, the page of an API, and that of an operation.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::Response;
@@ -8,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::reference::{self, Block, Group, Operation};
+use super::snippets;
 use crate::actor::Share;
 use crate::error::Refused;
 use crate::pages::{Halt, Visit};
@@ -159,6 +162,13 @@ pub(super) async fn show_operation(mut visit: Visit, Path((api, name)): Path<(St
     visit.answer(made)
 }
 
+/// A page does not wait long for it, nor fail without it.
+async fn token_endpoint(visit: &Visit) -> Option<String> {
+    let management = &visit.cx.management;
+    let asked = tokio::time::timeout(Duration::from_millis(500), management.issuer.metadata(management)).await;
+    asked.ok()?.ok()?.token_endpoint.clone()
+}
+
 async fn operation_page(visit: &mut Visit, api: &str, name: &str) -> Result<Response, Halt> {
     #[derive(Serialize)]
     struct Content {
@@ -166,11 +176,17 @@ async fn operation_page(visit: &mut Visit, api: &str, name: &str) -> Result<Resp
         about: About,
         operation: Operation,
         trying: Value,
+        /// How to get a token, where one is needed and the issuer says where.
+        token: Option<String>,
     }
     let (about, document) = about(visit, api).await?;
     let operation = reference::operation(&document, name).ok_or(Refused::NotFound("operation of this name"))?;
     let trying = json!({"possible": visit.session.is_some()});
-    let content = Content { about, operation, trying };
+    let token = match operation.public {
+        true => None,
+        false => token_endpoint(visit).await.map(|endpoint| snippets::token(&endpoint, &operation.scopes)),
+    };
+    let content = Content { about, operation, trying, token };
     let gateway = visit.cx.management.config.gateway_url.clone();
     let mut response = visit.show("portal/operation.html", content);
     // The form on it calls the gateway itself, and nobody else.

@@ -28,6 +28,19 @@ pub(super) fn all(method: &str, url: &str, body: Option<&Content>) -> Vec<Snippe
     ]
 }
 
+/// How a registered client gets a token for its own calls: it shows its secret as `client_secret_basic` (RFC 6749
+/// §2.3.1, §4.4).
+pub(super) fn token(endpoint: &str, scopes: &[String]) -> String {
+    let scope = match scopes.is_empty() {
+        true => String::new(),
+        false => format!(" \\\n  -d {}", shell(&format!("scope={}", scopes.join(" ")))),
+    };
+    format!(
+        "TOKEN=$(curl -s -u \"$CLIENT_ID:$CLIENT_SECRET\" {} \\\n  -d grant_type=client_credentials{scope} |\n  sed -n 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/p')\nexport TOKEN",
+        shell(endpoint)
+    )
+}
+
 struct Call<'a> {
     method: &'a str,
     url: &'a str,

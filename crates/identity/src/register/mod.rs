@@ -13,6 +13,7 @@ mod http;
 pub mod initial;
 mod metadata;
 mod policy;
+mod repeatable;
 mod revocation;
 mod rotation;
 mod statement;
@@ -20,7 +21,6 @@ mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode};
@@ -45,6 +45,7 @@ use crate::token::bearer::bearer;
 use crate::token::live;
 use crate::{Cx, Identity};
 use metadata::Asked;
+use repeatable::Repeatable;
 use statement::Reader;
 use store::Registration;
 
@@ -136,36 +137,6 @@ impl Done {
 fn reader(cx: &Cx) -> Reader<'_> {
     let config = &cx.identity.config;
     Reader { trusted: &config.statement_issuers, issuer: &config.issuer, now: cx.now }
-}
-
-/// A value for `Idempotency-Key` and what it was sent with.
-struct Repeatable {
-    key_hash: String,
-    request_hash: String,
-}
-
-impl Repeatable {
-    fn new(identity: &Identity, registrar: &str, key: &str, request: &Value) -> Self {
-        let hash = |text: String| base64url(&identity.hashes.registration.tag(text.as_bytes()));
-        Self {
-            key_hash: hash(json!(["key", registrar, key]).to_string()),
-            request_hash: hash(format!("request {}", canonical(request))),
-        }
-    }
-}
-
-/// With the members of objects in order: two texts of one document are one.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let sorted: BTreeMap<&String, String> =
-                members.iter().map(|(name, value)| (name, canonical(value))).collect();
-            let pairs: Vec<String> = sorted.iter().map(|(name, text)| format!("{}:{text}", json!(name))).collect();
-            format!("{{{}}}", pairs.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
 }
 
 /// Registers a client, or tells again of the one that an earlier request with the same key has registered.

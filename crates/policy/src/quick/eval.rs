@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cedar_policy::EntityUid;
 
 use super::expr::{Condition, Expr, Piece, Program, Scope, Test};
+use super::found::{Found, Outcome, same, subset};
 use super::{Literals, Thing};
 use crate::directory::Directory;
 use crate::value::{Bounds, Range, Value, member};
@@ -27,83 +28,6 @@ pub(crate) struct Walk<'a> {
     seen: Cell<(u64, u64)>,
     /// The member of the context whose range was compared last: mostly the caller's address, again and again.
     ranged: Cell<Option<((u32, u32), Bounds)>>,
-}
-
-/// A value, or an entity that the question has gathered.
-enum Found<'a> {
-    Value(Cow<'a, Value>),
-    Entity(&'a EntityUid, Option<u32>),
-    Thing(&'a Arc<Thing>),
-}
-
-type Outcome<'a> = Result<Found<'a>, Unsure>;
-
-impl Found<'_> {
-    fn is_true(&self) -> Result<bool, Unsure> {
-        match self {
-            Self::Value(value) => match value.as_ref() {
-                Value::Bool(value) => Ok(*value),
-                _ => Err(Unsure),
-            },
-            _ => Err(Unsure),
-        }
-    }
-
-    fn number(&self) -> Result<i64, Unsure> {
-        match self {
-            Self::Value(value) => match value.as_ref() {
-                Value::Long(value) => Ok(*value),
-                _ => Err(Unsure),
-            },
-            _ => Err(Unsure),
-        }
-    }
-
-    fn uid(&self) -> Option<&EntityUid> {
-        match self {
-            Self::Value(value) => match value.as_ref() {
-                Value::Entity(uid) => Some(uid),
-                _ => None,
-            },
-            Self::Entity(uid, _) => Some(uid),
-            Self::Thing(thing) => Some(&thing.uid),
-        }
-    }
-
-    fn equals(&self, other: &Self) -> bool {
-        match (self.uid(), other.uid()) {
-            (Some(one), Some(other)) => one == other,
-            (None, None) => match (self, other) {
-                (Self::Value(one), Self::Value(other)) => same(one, other),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
-    fn to_value(&self) -> Value {
-        match self {
-            Self::Value(value) => value.as_ref().clone(),
-            Self::Entity(uid, _) => Value::Entity((*uid).clone()),
-            Self::Thing(thing) => Value::Entity(thing.uid.clone()),
-        }
-    }
-}
-
-/// Sets are equal if each is in the other; the order of records means nothing.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Set(one), Value::Set(other)) => subset(one, other) && subset(other, one),
-        (Value::Record(one), Value::Record(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, value)| member(other, *name).is_some_and(|twin| same(value, twin)))
-        }
-        _ => one == other,
-    }
-}
-
-fn subset(one: &[Value], other: &[Value]) -> bool {
-    one.iter().all(|value| other.iter().any(|twin| same(value, twin)))
 }
 
 impl<'a> Walk<'a> {

@@ -6,6 +6,7 @@
 
 mod eval;
 mod expr;
+mod found;
 mod literals;
 mod places;
 

@@ -142,7 +142,8 @@ store_test!(texts_of_policies_are_texts_on_pages, MIGRATIONS, |db: TestDb| async
     for page in pages {
         assert_eq!(page.status, StatusCode::OK, "{}", page.body);
         let scripts: Vec<&str> = page.body.match_indices("<script").map(|(at, _)| &page.body[at..at + 14]).collect();
-        assert_eq!(scripts, ["<script src=\"/"], "{}: {}", page.url, page.body);
+        let ours = !scripts.is_empty() && scripts.iter().all(|script| *script == "<script src=\"/");
+        assert!(ours, "{}: {scripts:?} {}", page.url, page.body);
         assert!(
             !page.body.contains("<img") && !page.body.contains("<u>") && !page.body.contains("<i>9"),
             "{}",

@@ -154,7 +154,7 @@ ops: { listen: "127.0.0.1:${port + 1}", adminToken: file:admin }
     assert.equal(state.endedAt, null);
     await arrives(8);
     const before = got.length;
-    await pushes({ after: 0 });
+    await pushes({ since: 0 });
     await until('all have come again', () => got.slice(before).flatMap((one) => JSON.parse(one.body)).length >= 8, { server: management });
     assert.equal(names(taken()).size, 8);
     await isTrue(got.at(-1), 'newer');

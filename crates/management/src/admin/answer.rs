@@ -31,6 +31,10 @@ impl Sent {
     /// All that is wrong is told at once, each fault with its pointer.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Refused> {
         let value: Value = serde_json::from_slice(&self.0).map_err(not_json)?;
+        if !value.is_object() {
+            // What derives its reading would take the items of a list for its members, in their order.
+            return Err(Refused::BadRequest("the body is to be a JSON object".to_owned()));
+        }
         Resource::new("Body", "body", value).read::<T>().map_err(|faults| {
             let pointer = |text: &str| text.strip_prefix("/spec").unwrap_or(text).to_owned();
             let errors =

@@ -367,6 +367,7 @@ store_test!(every_error_is_a_problem, MIGRATIONS, |db: TestDb| async move {
         (ask(Method::GET, "/management/v1/apis?limit=many", None).await, 400),
         (ask(Method::GET, "/management/v1/apis/%ff", None).await, 400),
         (ask(Method::POST, "/management/v1/apis", None).await, 400),
+        (ask(Method::POST, "/management/v1/apis", Some(&json!(["x", null]))).await, 400),
         (ask(Method::POST, "/management/v1/apis", Some(&json!({"nam": "x"}))).await, 422),
         (ask(Method::POST, "/management/v1/import", Some(&long)).await, 413),
     ] {

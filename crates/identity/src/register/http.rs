@@ -135,7 +135,12 @@ fn json(headers: &HeaderMap, body: &Bytes) -> Result<Value, Error> {
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Error::invalid_request("the body must be application/json"));
     }
-    serde_json::from_slice(body).map_err(|_| Error::invalid_request("the body is not JSON"))
+    // A list is none: its items would be taken for the members, in their order.
+    match serde_json::from_slice(body) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(Error::invalid_request("the body must be a JSON object")),
+        Err(_) => Err(Error::invalid_request("the body is not JSON")),
+    }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
